@@ -23,6 +23,17 @@ pub(crate) fn page_policy(nonce: &str) -> String {
     )
 }
 
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
+/// Whether a window that opened the page must lose it: where one signs in, and what only the admin sees. Browsers start another
+/// process for such a page, which delays the first paint by 40 to 75 ms (docs/performance.md), and visitors' pages have nothing that
+/// a window could be asked about.
+fn guarded(path: &str) -> bool {
+    ["/admin", "/login"]
+        .into_iter()
+        .any(|of| path.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
 /// Adds what is not there yet.
 pub(crate) async fn secure(request: Request, next: Next) -> Response {
     let path = request.uri().path();
@@ -32,6 +43,7 @@ pub(crate) async fn secure(request: Request, next: Next) -> Response {
         _ if path.starts_with("/api/") => Some("private, no-cache"),
         _ => None,
     };
+    let is_guarded = guarded(path);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     // The older header knows no origins; browsers that know the policy's do without it.
@@ -45,13 +57,15 @@ pub(crate) async fn secure(request: Request, next: Next) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
     ] {
         if !(framed && name == header::X_FRAME_OPTIONS) {
             headers.entry(name).or_insert(HeaderValue::from_static(value));
         }
+    }
+    if is_guarded {
+        headers.entry(OPENER_POLICY).or_insert(HeaderValue::from_static("same-origin"));
     }
     if let Some(kept) = kept {
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(kept));

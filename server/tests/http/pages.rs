@@ -49,6 +49,21 @@ async fn every_answer_is_guarded() {
 }
 
 #[tokio::test]
+async fn a_window_that_opened_an_admin_page_loses_it() {
+    let server = Server::start().await;
+    for (path, policy) in [
+        ("/admin", "same-origin"),
+        ("/admin/sign-in", "same-origin"),
+        ("/admin/nothing", "same-origin"),
+        ("/", ""),
+        ("/history", ""),
+        ("/administer", ""),
+    ] {
+        assert_eq!(get(&server, path, &[]).await.header("cross-origin-opener-policy"), policy, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn html_travels_compressed() {
     let server = Server::start().await;
     let plain = get(&server, "/", &[("accept", "text/html")]).await;
