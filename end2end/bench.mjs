@@ -21,8 +21,10 @@ const word = createServer((_, answer) => {
   answer.setHeader('content-type', 'text/html');
   answer.end('<!doctype html><title>word</title>word');
 });
-await new Promise((resolve) => word.listen(0, '127.0.0.1', resolve));
-const wordUrl = `http://127.0.0.1:${word.address().port}/`;
+await new Promise((resolve) => word.listen({ port: 0, host: '127.0.0.1' }, () => resolve(undefined)));
+const wordAddress = word.address();
+if (wordAddress === null || typeof wordAddress === 'string') throw new Error('the page of one word has no port');
+const wordUrl = `http://127.0.0.1:${wordAddress.port}/`;
 
 async function visit(url) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
