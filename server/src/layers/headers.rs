@@ -25,9 +25,9 @@ pub(crate) fn page_policy(nonce: &str) -> String {
 
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// Whether a window that opened the page must lose it: where one signs in, and what only the admin sees. Browsers start another
-/// process for such a page, which delays the first paint by 40 to 75 ms (docs/performance.md), and visitors' pages have nothing that
-/// a window could be asked about.
+/// Whether a window that opened the page must lose it: where one signs in, and what only the admin sees. A trade: browsers start
+/// another process for such a page, which delayed the first paint by 40 ms (docs/performance.md), so visitors' pages go without. A site that
+/// opens one of those can still send its window elsewhere; it reads nothing of it, and no frame is in it to be counted.
 fn guarded(path: &str) -> bool {
     ["/admin", "/login"]
         .into_iter()
