@@ -1,7 +1,7 @@
 //! A request being built from an image's parameters, with notes on everything skipped.
 
 use crate::{
-    GenerationRequest, Sampling,
+    GenerationRequest, Sampling, decimal,
     fields::{Field, Slot},
     foreign_names,
     seed::MAX_SEED,
@@ -44,6 +44,19 @@ impl Draft {
         match read.is_some() {
             true => self.found = true,
             false => self.unknown(name, text),
+        }
+        read
+    }
+
+    /// Reads the strength of an adapter. One that is not a number becomes a warning.
+    pub(crate) fn strength(&mut self, adapter: &str, text: &str) -> Option<f64> {
+        let read = strength(text);
+        if read.is_none() {
+            self.warn(format!(
+                "The strength of {}, “{}”, is not a number, so it was skipped.",
+                cut(adapter),
+                cut(text)
+            ));
         }
         read
     }
@@ -150,6 +163,11 @@ fn push(notes: &mut Vec<String>, note: String) {
 
 fn one_line(text: &str) -> String {
     cut(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// A strength of any finite size.
+pub(crate) fn strength(text: &str) -> Option<f64> {
+    decimal::read(text.trim()).filter(|strength| strength.is_finite())
 }
 
 /// At most [`MAX_NOTE_CHARS`] characters.

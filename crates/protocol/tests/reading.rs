@@ -166,6 +166,49 @@ fn swarm_ui_is_read() {
 }
 
 #[test]
+fn a_strength_that_is_no_number_is_named() {
+    let with = |loras: serde_json::Value, weights: serde_json::Value| {
+        json_of(
+            "parameters",
+            &json!({"sui_image_params": {"prompt": "a blue cloth", "seed": 1, "steps": 23, "loras": loras,
+                "loraweights": weights}}),
+        )
+    };
+    for strange in ["much", "inf", "NaN", "1e400", ""] {
+        let request = with(json!(["a", "b"]), json!([strange, " -0.5"]));
+        assert_eq!(request.adapters, [AdapterUse::new("a", 1.0), AdapterUse::new("b", -0.5)]);
+        assert_eq!(
+            request.warnings,
+            [format!("The strength of a, “{strange}”, is not a number, so it was skipped.")]
+        );
+    }
+    let few = with(json!(["a", "b"]), json!("0.8"));
+    assert_eq!(few.adapters, [AdapterUse::new("a", 0.8), AdapterUse::new("b", 1.0)]);
+    assert!(few.warnings.is_empty());
+    let gap = with(json!(["a", "b"]), json!([null, 0.5]));
+    assert_eq!(gap.adapters, [AdapterUse::new("a", 1.0), AdapterUse::new("b", 0.5)]);
+    let nested = with(json!([["a.safetensors", [1]], {"model": "b", "weight": "much"}]), json!(null));
+    assert_eq!(nested.adapters, [AdapterUse::new("a", 1.0), AdapterUse::new("b", 1.0)]);
+    assert_eq!(nested.warnings.len(), 2);
+    let graph = json_of(
+        "prompt",
+        &json!({
+            "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a blue cloth"}},
+            "2": {"class_type": "LoraLoader", "inputs": {"lora_name": "a.safetensors", "strength_model": ["9", 0],
+                "strength_clip": 0.5, "model": ["4", 0]}},
+            "3": {"class_type": "KSampler", "inputs": {"seed": 1, "steps": 23, "cfg": 7.0, "positive": ["1", 0],
+                "negative": ["1", 0], "model": ["2", 0], "latent_image": ["5", 0]}},
+        }),
+    );
+    let te_strength = Some(0.5);
+    assert_eq!(graph.adapters, [AdapterUse { te_strength, ..AdapterUse::new("a", 1.0) }]);
+    assert_eq!(
+        graph.warnings.last().unwrap(),
+        "The strength of a, “[\"9\",0]”, is not a number, so it was skipped."
+    );
+}
+
+#[test]
 fn fooocus_is_read_in_both_of_its_forms() {
     let new = json_of(
         "parameters",

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::{scalar, stem};
-use crate::{AdapterUse, GenerationRequest, Rng, decimal, draft::Draft, infotext::take_lora_tags};
+use super::{given, scalar, stem};
+use crate::{AdapterUse, GenerationRequest, Rng, draft::Draft, infotext::take_lora_tags};
 
 /// Longest chain of links that is followed.
 const MAX_DEPTH: usize = 64;
@@ -163,7 +163,7 @@ impl Graph {
         draft.found |= !prompt.is_empty();
         draft.request.prompt = prompt;
         draft.request.negative_prompt = negative;
-        let mut adapters = self.adapters(first);
+        let mut adapters = self.adapters(first, &mut draft);
         adapters.extend(tags);
         draft.request.adapters = adapters;
         draft.request.rng = Some(Rng::Cpu);
@@ -346,12 +346,12 @@ impl Graph {
     }
 
     /// The adapters between a sampler and its checkpoint, the first applied first.
-    fn adapters(&self, id: &str) -> Vec<AdapterUse> {
+    fn adapters(&self, id: &str, draft: &mut Draft) -> Vec<AdapterUse> {
         let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
         let mut next = linked_input(self.0.get(id), &["model", "guider"]);
         while let Some(id) = next.filter(|id| seen.insert(id.clone())) {
             let Some(node) = self.0.get(&id) else { break };
-            let mut here = node.adapters(|value, name| self.literal(value, name, 0));
+            let mut here = node.adapters(|value, name| self.literal(value, name, 0), draft);
             here.reverse();
             found.extend(here);
             next = linked_input(Some(node), &["model", "guider", ""]);
@@ -368,19 +368,26 @@ impl Node {
     }
 
     /// The adapters that a node loads.
-    fn adapters(&self, literal: impl Fn(&Value, &str) -> Option<String>) -> Vec<AdapterUse> {
-        let number = |inputs: &Map<String, Value>, name: &str| {
-            inputs.get(name).and_then(|value| literal(value, name)).and_then(|text| decimal::read(&text))
-        };
-        let one = |inputs: &Map<String, Value>, name: &str| {
+    fn adapters(
+        &self,
+        literal: impl Fn(&Value, &str) -> Option<String>,
+        draft: &mut Draft,
+    ) -> Vec<AdapterUse> {
+        let mut one = |inputs: &Map<String, Value>, name: &str| {
             let file =
                 inputs.get(name).and_then(|value| literal(value, name)).filter(|file| file != "None")?;
-            let strength =
-                number(inputs, "strength_model").or_else(|| number(inputs, "strength")).unwrap_or(1.0);
-            let te =
-                number(inputs, "strength_clip").or_else(|| number(inputs, "strengthTwo")).unwrap_or(strength);
+            let name = stem(&file);
+            let mut number = |names: [&str; 2]| {
+                names.into_iter().find_map(|key| {
+                    let value = inputs.get(key)?;
+                    let text = literal(value, key).or_else(|| given(value))?;
+                    draft.strength(name, &text)
+                })
+            };
+            let strength = number(["strength_model", "strength"]).unwrap_or(1.0);
+            let te = number(["strength_clip", "strengthTwo"]).unwrap_or(strength);
             let te_strength = (te != strength).then_some(te);
-            Some(AdapterUse { te_strength, ..AdapterUse::new(stem(&file), strength) })
+            Some(AdapterUse { te_strength, ..AdapterUse::new(name, strength) })
         };
         if let Some(adapter) = one(&self.inputs, "lora_name") {
             return vec![adapter];

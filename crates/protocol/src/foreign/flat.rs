@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{non_empty, scalar, set_prompt, stem};
+use super::{given, non_empty, scalar, set_prompt, stem};
 use crate::{
-    AdapterUse, GenerationRequest, Rng, decimal,
-    draft::{Draft, size},
+    AdapterUse, GenerationRequest, Rng,
+    draft::{Draft, size, strength},
 };
 
 /// Who wrote it, where that changes how it is read.
@@ -155,7 +155,7 @@ pub(crate) fn read(object: &Map<String, Value>, program: Program) -> Option<Gene
     if !is_request || (parameters < 2 && draft.request.prompt.is_empty()) {
         return None;
     }
-    let weights = take(&["loraweights"]).map(|(_, value)| strings(value)).unwrap_or_default();
+    let weights = take(&["loraweights"]).map(|(_, value)| strengths(value)).unwrap_or_default();
     for (plain, key, value) in &rest {
         if plain.starts_with("lora") && adapters(value, &weights, &mut draft) {
             continue;
@@ -191,42 +191,39 @@ fn of_text((key, value): (String, &Value)) -> Option<(String, String)> {
     (!super::is_json(&text)).then_some((key, text))
 }
 
-/// `["a", "b"]`, or `a,b`, as texts.
-fn strings(value: &Value) -> Vec<String> {
+/// `["0.8", 1]`, or `0.8,1`, as texts.
+fn strengths(value: &Value) -> Vec<Option<String>> {
     match value {
-        Value::Array(list) => list.iter().filter_map(scalar).collect(),
-        Value::String(text) => text.split(',').map(|part| part.trim().to_owned()).collect(),
+        Value::Array(list) => list.iter().map(given).collect(),
+        Value::String(text) => text.split(',').map(|part| Some(part.trim().to_owned())).collect(),
         _ => Vec::new(),
     }
 }
 
 /// Takes adapters in any of the forms they have; false: it is none of them.
-fn adapters(value: &Value, weights: &[String], draft: &mut Draft) -> bool {
-    let weight =
-        |value: &Value| scalar(value).and_then(|text| decimal::read(&text)).filter(|w| w.is_finite());
-    let mut add = |name: &str, strength: Option<f64>| {
+fn adapters(value: &Value, weights: &[Option<String>], draft: &mut Draft) -> bool {
+    let mut add = |name: &str, given: Option<String>| {
         let name = stem(name.trim());
-        if !name.is_empty() && name != "None" {
-            draft.request.adapters.push(AdapterUse::new(name, strength.unwrap_or(1.0)));
+        if name.is_empty() || name == "None" {
+            return;
         }
+        let strength = given.and_then(|text| draft.strength(name, &text)).unwrap_or(1.0);
+        draft.request.adapters.push(AdapterUse::new(name, strength));
     };
     match value {
         // Fooocus: `name.safetensors : 0.5`
         Value::String(text) => match text.rsplit_once(':') {
-            Some((name, strength)) => match decimal::read(strength.trim()) {
-                Some(strength) if strength.is_finite() => add(name, Some(strength)),
-                _ => return false,
-            },
-            None => return false,
+            Some((name, text)) if strength(text).is_some() => add(name, Some(text.to_owned())),
+            _ => return false,
         },
         Value::Array(list) => {
             for (at, item) in list.iter().enumerate() {
                 match item {
                     // SwarmUI: names here, strengths in a list of their own.
-                    Value::String(name) => add(name, weights.get(at).and_then(|text| text.parse().ok())),
+                    Value::String(name) => add(name, weights.get(at).cloned().flatten()),
                     // Fooocus: `["name.safetensors", 0.5]`
                     Value::Array(pair) => match pair.as_slice() {
-                        [Value::String(name), strength, ..] => add(name, weight(strength)),
+                        [Value::String(name), strength, ..] => add(name, given(strength)),
                         _ => return false,
                     },
                     // InvokeAI: `{"model": {"name": …}, "weight": 0.5}`; Draw Things: `{"model": "…", "weight": 0.5}`
@@ -238,7 +235,7 @@ fn adapters(value: &Value, weights: &[String], draft: &mut Draft) -> bool {
                             nested.unwrap_or(model).as_str()
                         });
                         match name {
-                            Some(name) => add(name, item.get("weight").and_then(weight)),
+                            Some(name) => add(name, item.get("weight").and_then(given)),
                             None => return false,
                         }
                     }

@@ -112,6 +112,11 @@ pub(crate) fn scalar(value: &Value) -> Option<String> {
     }
 }
 
+/// A value as given, whatever it is; null is none.
+fn given(value: &Value) -> Option<String> {
+    (!value.is_null()).then(|| scalar(value).unwrap_or_else(|| value.to_string()))
+}
+
 /// The prompt of a draft, with its tags taken out.
 pub(crate) fn set_prompt(draft: &mut Draft, text: &str) {
     let (prompt, adapters) = crate::infotext::take_lora_tags(text, draft);
