@@ -179,6 +179,8 @@ pub(crate) async fn submit(
     // Its place is seen before it can be claimed.
     let at = shared.work.enqueue(generation, queued).unwrap_or(Place::FIRST);
     drop(place);
+    // The scheduler goes first: who asked takes a while to read the answer, and the device waits.
+    tokio::task::yield_now().await;
     Ok(Generation {
         links: Links::of(&id),
         id,

@@ -2,12 +2,13 @@
 
 use crate::StudioError;
 
-/// Does disk or CPU work on a thread that may block.
-pub(crate) async fn blocking<T: Send + 'static>(
+/// Does disk or CPU work on a thread that may block. It begins with the call, not with the first wait for it.
+pub(crate) fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StudioError> + Send + 'static,
-) -> Result<T, StudioError> {
+) -> impl Future<Output = Result<T, StudioError>> + Send + 'static {
+    let work = tokio::task::spawn_blocking(work);
     // A task that cannot be joined was stopped with the runtime.
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StudioError::ShuttingDown))
+    async { work.await.unwrap_or(Err(StudioError::ShuttingDown)) }
 }
 
 /// Runs to the end even when the caller is dropped half-way.

@@ -25,7 +25,8 @@ use adire_protocol::is_hash;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, local::LocalFileSystem, path::Path as ObjectPath};
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use sha2::{Digest, Sha256};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, oneshot};
 
 use errors::{again, failed, is_there, unreadable};
 pub use handle::{Blob, BlobStream};
@@ -54,6 +55,16 @@ pub struct BlobPlace {
     pub bucket: Option<Bucket>,
     /// Most bytes of the bucket's blobs that are kept in the data folder; `None`: 20 GB, at most a tenth of the disk.
     pub cache: Option<u64>,
+}
+
+/// Content that is being put.
+pub(crate) struct Made<T> {
+    pub(crate) hash: String,
+    pub(crate) bytes: Bytes,
+    /// What was made with it.
+    pub(crate) with: T,
+    /// Ends when the content is on the disk, or in the bucket.
+    pub(crate) kept: BoxFuture<'static, Result<(), StudioError>>,
 }
 
 /// The blobs of a studio; clones share them.
@@ -134,28 +145,50 @@ impl Blobs {
         again(put).await
     }
 
-    /// Puts bytes there whose hash is known. Where that takes a moment, it may be done beside other work: what names them
-    /// waits for it. Elsewhere it is done on return.
-    pub(crate) async fn put_beside(
+    /// Has content made on a thread that may block, and gives it as soon as it is made. In a folder that thread writes it
+    /// meanwhile: what names the content waits for [`Made::kept`]. In a bucket it is there on return.
+    pub(crate) async fn put_made<T: Send + 'static>(
         &self,
-        hash: String,
-        bytes: Bytes,
-    ) -> Result<BoxFuture<'static, Result<(), StudioError>>, StudioError> {
-        match &self.0.files {
-            Files::Folder { .. } => {
-                let blobs = self.clone();
-                let put = move || {
-                    let (blobs, hash, bytes) = (blobs.clone(), hash.clone(), bytes.clone());
-                    blocking(move || blobs.name(&Staged::whole(blobs.incoming(), hash, &bytes)?))
-                };
-                Ok(async move { again(put).await.map(drop) }.boxed())
+        make: impl FnOnce() -> Result<(Bytes, T), StudioError> + Send + 'static,
+    ) -> Result<Made<T>, StudioError> {
+        let (blobs, (tell, made)) = (self.clone(), oneshot::channel());
+        let work = blocking(move || {
+            let (bytes, with) = make()?;
+            let hash = hex::encode(Sha256::digest(&bytes));
+            // Nobody waits any more: then nothing will name it.
+            if tell.send((hash.clone(), bytes.clone(), with)).is_err() {
+                return Ok(());
             }
-            // Over the network.
-            Files::Cache(_) => {
-                self.put(bytes).await?;
-                Ok(std::future::ready(Ok(())).boxed())
+            match &blobs.0.files {
+                Files::Folder { .. } => blobs.write(hash, &bytes),
+                Files::Cache(_) => Ok(()),
             }
+        });
+        let Ok((hash, bytes, with)) = made.await else {
+            work.await?;
+            return Err(StudioError::ShuttingDown);
+        };
+        if matches!(self.0.files, Files::Cache(_)) {
+            self.put(bytes.clone()).await?;
         }
+        let (mut first, name, content) = (Some(work), hash.clone(), bytes.clone());
+        let blobs = self.clone();
+        let keep = move || {
+            let first = first.take();
+            let (blobs, hash, bytes) = (blobs.clone(), name.clone(), content.clone());
+            async move {
+                match first {
+                    Some(first) => first.await,
+                    None => blocking(move || blobs.write(hash, &bytes)).await,
+                }
+            }
+        };
+        Ok(Made { hash, bytes, with, kept: again(keep).boxed() })
+    }
+
+    /// Writes content whose hash is known into the folder of this machine. Blocks.
+    fn write(&self, hash: String, bytes: &[u8]) -> Result<(), StudioError> {
+        self.name(&Staged::whole(self.incoming(), hash, bytes)?).map(drop)
     }
 
     /// Gives a staged file its name in the folder of this machine. Blocks.

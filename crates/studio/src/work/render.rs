@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use adire_protocol::{Event, GenerationEvent, ImageRecord, Progress, Recipe, infotext};
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use crate::{
     AdapterFile, BackendError, RenderRequest, Rendered,
+    blobs::Made,
     job::Lease,
     png::{data_url, encode_with_recipe},
     queue::{Hold, QueuedGeneration, Stop},
     shared::Shared,
     store::{Inserted, Written, image_url},
-    tasks::blocking,
     timing::StepTimer,
     worker::RenderEvent,
 };
@@ -90,13 +89,9 @@ pub(crate) async fn store_image(
         switch_seconds: if switch_seconds.is_finite() { switch_seconds } else { 0.0 },
         warnings,
     };
-    let encoded = blocking(move || {
-        let png = Bytes::from(encode_with_recipe(&pixels, &recipe)?);
-        Ok((hex::encode(Sha256::digest(&png)), png, recipe))
-    });
-    let (hash, png, recipe) = encoded.await?;
     let _keeping = shared.blobs.keeping().await;
-    let put = shared.blobs.put_beside(hash.clone(), png.clone()).await?;
+    let encode = move || Ok((Bytes::from(encode_with_recipe(&pixels, &recipe)?), recipe));
+    let Made { hash, bytes: png, with: recipe, kept } = shared.blobs.put_made(encode).await?;
     let image = ImageRecord {
         url: image_url(&hash),
         hash,
@@ -110,7 +105,7 @@ pub(crate) async fn store_image(
     let least = shared.work.next_event(&generation.id);
     let visitor = generation.who.visitor.as_deref();
     let inserted = Inserted { switched, last };
-    let written = shared.store.insert_image((lease, least), &image, visitor, inserted, put).await?;
+    let written = shared.store.insert_image((lease, least), &image, visitor, inserted, kept).await?;
     shared.recent.keep(&image.hash, png);
     let event = GenerationEvent::Image { image: Box::new(image) };
     shared.work.stored(&generation.id, Event { id: written.event, event });

@@ -27,8 +27,10 @@ pub(super) async fn rest(
     let id = hold.lease.job.as_str();
     let state = match result {
         Ok(Progressed::Written(event)) => {
-            tracing::info!(job = id, "ended");
             shared.work.let_go(id, event, Some(GenerationEvent::Done));
+            // Those who follow it go first.
+            tokio::task::yield_now().await;
+            tracing::info!(job = id, "ended");
             Some(JobState::Done)
         }
         Ok(Progressed::More | Progressed::Done) => end(shared, hold, Outcome::Done { version }).await,
