@@ -32,7 +32,8 @@ def main():
                            "or max-autotune")
     arguments.add_argument("--channels-last", action="store_true")
     arguments.add_argument("--batch", type=int, action="append", default=[], help="also that many images at once")
-    arguments.add_argument("--brief", action="store_true", help="without 50 steps, and with the peak of memory: for a CPU")
+    arguments.add_argument("--longer", type=int, default=50, help="also images of so many steps; 0: none")
+    arguments.add_argument("--brief", action="store_true", help="without longer images, and with the peak of memory: for a CPU")
     arguments.add_argument("--out")
     given = arguments.parse_args()
     try:
@@ -142,8 +143,8 @@ def main():
     more["decode_seconds"] = decode_seconds()
     more["text_seconds"] = text_seconds()
     print("so far:", json.dumps({**report, **more}), file=sys.stderr, flush=True)
-    if not given.brief:
-        more["seconds_50"] = statistics.median(image(50)[0] for _ in range(given.images))
+    if given.longer and not given.brief:
+        more["longer_seconds"] = statistics.median(image(given.longer)[0] for _ in range(given.images))
     for batch in given.batch:
         image(3, batch)
         at = [image(given.steps, batch) for _ in range(2)]

@@ -1,9 +1,12 @@
 """Holds a device to the goldens and measures Adire beside diffusers in one run. `run.sh` starts this.
 
     ./run.sh [--device cuda:0|cpu] [--dtype f16|f32|bf16] [--shape sd15|tiny] [--size N] [--steps N] [--switches N]
+             [--longer N] [--minutes N] [--peers none|eager|compiled]
 
-Everything is written below --work (2.3 GB for SD 1.5's shapes). The exit code is 0 when every comparison of Adire
-with the goldens holds and its weights are the same after every switch; a missing diffusers is not a failure.
+Everything is written below --work (2.3 GB for SD 1.5's shapes), the table anew after each part, so that a run that is cut
+off leaves what it has measured. A part that would take longer than what is left of --minutes is stopped and named. The exit
+code is 0 when every test of a kernel and every comparison with the goldens holds and Adire's weights are the same after
+every switch; a missing diffusers is not a failure.
 """
 
 import argparse
@@ -11,9 +14,11 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -49,7 +54,21 @@ class Memory:
         return max(self.peak - self.before, 0) or None
 
 
-def measured(command, device):
+class Clock:
+    """What is left of the time for all parts."""
+
+    def __init__(self, minutes):
+        self.end = time.monotonic() + 60 * minutes
+
+    def left(self):
+        return max(self.end - time.monotonic(), 0)
+
+
+def text_of(lines):
+    return "".join(lines).strip()
+
+
+def measured(command, device, clock):
     """The JSON that a program prints, with its peak memory; or why there is none."""
     memory = Memory(device)
     try:
@@ -57,22 +76,47 @@ def measured(command, device):
     except (OSError, subprocess.CalledProcessError, ValueError) as error:
         print(f"GPU memory cannot be watched: {error}", file=sys.stderr)
         memory.index = None
-    program = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    errors = []
-    reader = threading.Thread(target=lambda: errors.extend(program.stderr.readlines()))
-    reader.start()
-    out = program.stdout.read()
-    reader.join()
+    # A session of its own: torch's compiler has processes of its own, which are stopped with it.
+    program = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    out, errors = [], []
+    readers = [threading.Thread(target=lambda pipe=pipe, into=into: into.extend(pipe.readlines()))
+               for pipe, into in [(program.stdout, out), (program.stderr, errors)]]
+    for reader in readers:
+        reader.start()
+    late = threading.Timer(clock.left(), lambda: os.killpg(program.pid, signal.SIGKILL))
+    late.start()
     _, status, usage = os.wait4(program.pid, 0)
     program.returncode = os.waitstatus_to_exitcode(status)
+    late.cancel()
+    for reader in readers:
+        reader.join()
     watched = device.startswith("cuda") == (memory.index is not None)
     peak = memory.end(usage)
-    begin = out.find("{")
-    report = json.loads(out[begin:]) if begin >= 0 else {}
+    # diffusers says what it has so far in between.
+    so_far = [line.removeprefix("so far:") for line in errors if line.startswith("so far:")]
+    errors = [line for line in errors if not line.startswith("so far:")]
+    text = text_of(out)
+    begin = text.find("{")
+    if program.returncode == 0 and begin >= 0:
+        report = json.loads(text[begin:])
+    else:
+        report = json.loads(so_far[-1]) if so_far else {}
     report["peak_mb"] = peak if watched else None
     report["exit"] = program.returncode
-    report["output"] = "".join(errors).strip()
+    report["late"] = program.returncode == -signal.SIGKILL and clock.left() == 0
+    report["output"] = text_of(errors)
     return report
+
+
+def passed(command, clock):
+    """Runs a test; whether it passed in time."""
+    try:
+        # A test of kernels is not to pass because there is nothing to test.
+        environment = {**os.environ, "ADIRE_NEEDS_GPU": "1"}
+        return subprocess.run(command, timeout=clock.left(), env=environment).returncode == 0
+    except subprocess.TimeoutExpired:
+        print("stopped: the time is over", flush=True)
+        return False
 
 
 def compare(a, b):
@@ -101,6 +145,89 @@ def gpu(device):
         return device
 
 
+# Rows of the table: a name, the key in all reports, its unit, and what a value is multiplied by.
+ROWS = [
+    ("image", "seconds", "s", 1),
+    ("image with an adapter", "adapter_image_seconds", "s", 1),
+    ("image of {longer} steps", "longer_seconds", "s", 1),
+    ("step", "step_seconds", "ms", 1000),
+    ("VAE decode", "decode_seconds", "ms", 1000),
+    ("text encoder, both prompts", "text_seconds", "ms", 1000),
+    ("of 4 images, each", "seconds_of_4", "s", 1),
+    ("of 8 images, each", "seconds_of_8", "s", 1),
+    ("first image", "first_seconds", "s", 1),
+    ("loading", "load_seconds", "s", 1),
+    ("switch of adapters", "switch_seconds", "ms", 1000),
+    ("switch to adapters that were in effect before", "switch_back_seconds", "ms", 1000),
+    ("merge of an adapter", "fuse_seconds", "ms", 1000),
+    ("peak memory", "peak_mb", "MB", 1),
+]
+
+
+def shown(value):
+    """Three digits, and no fewer before the point."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+class Table:
+    """What was measured so far, written after each part."""
+
+    def __init__(self, work, given, place):
+        self.work, self.given, self.place = work, given, place
+        self.checks, self.columns = [], []
+
+    def checked(self, name, holds):
+        self.checks.append((name, holds))
+        self.write()
+
+    def add(self, name, report):
+        for batch in (4, 8):
+            at = report.get(f"batch_{batch}")
+            if at:
+                report[f"seconds_of_{batch}"] = at["seconds"] / batch
+        self.columns.append((report.get("program", name), report))
+        self.write()
+
+    def failed(self):
+        return [name for name, holds in self.checks if not holds]
+
+    def lines(self):
+        given = self.given
+        lines = [f"{'✓' if holds else '✗'} {name}" for name, holds in self.checks] + [""]
+        ours = self.columns[0][1] if self.columns else {}
+        if ours.get("seconds") is None:
+            return lines
+        lines += [
+            f"{self.place}, {given.dtype}, {given.shape} shapes with random weights, {given.size} × {given.size}, {given.steps} steps of "
+            f"DDIM, guidance 7.5, the median of {given.images} images after one that is not counted; in brackets Adire of the column.", "",
+            "| | " + " | ".join(name for name, _ in self.columns) + " |", "| --- |" + " --- |" * len(self.columns),
+        ]
+        for name, key, unit, scale in ROWS:
+            if not any(report.get(key) is not None for _, report in self.columns):
+                continue
+            cells = []
+            for at, (_, report) in enumerate(self.columns):
+                value, own = report.get(key), ours.get(key)
+                cell = "not measured" if value is None else f"{shown(value * scale)} {unit}"
+                if at and value and own is not None:
+                    cell += f" ({own / value:.2f}×)"
+                cells.append(cell)
+            lines.append(f"| {name.format(longer=given.longer)} | " + " | ".join(cells) + " |")
+        lines += ["", f"Adire merges an adapter into the weights at a switch and hashes them; diffusers keeps it beside them. Weights that "
+                  f"differed from those of the first switch to the same adapter: {ours.get('other_fingerprints', '?')} of {given.switches}. "
+                  f"Equal images: {ours.get('equal_images', '?')} of {given.images + 1} after the first. Adire's image beside diffusers': "
+                  f"{compare(self.work / 'adire.png', self.work / 'diffusers.png')}."]
+        late = [name for name, report in self.columns if report.get("late")]
+        if late:
+            lines += ["", f"Stopped when the time was over: {', '.join(late)}."]
+        return lines
+
+    def write(self):
+        (self.work / "table.md").write_text("\n".join(self.lines()) + "\n")
+        report = {"device": self.place, "checks": self.checks, "columns": self.columns}
+        (self.work / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+
+
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--device", default="cuda:0")
@@ -108,20 +235,29 @@ def main():
     arguments.add_argument("--shape", choices=["sd15", "tiny"], default="sd15")
     arguments.add_argument("--size", type=int, default=512)
     arguments.add_argument("--steps", type=int, default=20)
-    arguments.add_argument("--images", type=int, default=3)
+    arguments.add_argument("--images", type=int, default=5)
     arguments.add_argument("--switches", type=int, default=100)
+    arguments.add_argument("--longer", type=int, default=50, help="steps of further images; 0: none")
+    arguments.add_argument("--minutes", type=float, default=9.5, help="for everything together")
+    arguments.add_argument("--peers", choices=["none", "eager", "compiled"], default="compiled")
+    arguments.add_argument("--peer-device", help="another device for diffusers: to try the scripts where Adire's is emulated")
     arguments.add_argument("--work", type=pathlib.Path, default=pathlib.Path("adire-device"))
     given = arguments.parse_args()
-    program, work, failed = str(HERE / "adire"), given.work, []
+    program, work, clock = str(HERE / "adire"), given.work, Clock(given.minutes)
     work.mkdir(parents=True, exist_ok=True)
-    place = f"{gpu(given.device)}"
+    place, peer_device = gpu(given.device), given.peer_device or given.device
     print(f"Device: {place}\n", flush=True)
+    table = Table(work, given, place)
 
+    checks = sorted((HERE / "checks").glob("*")) if given.device == "cuda:0" else []
+    for check in checks:
+        print(f"Kernels on {given.device}: {check.name}", flush=True)
+        table.checked(f"kernels: {check.name}", passed([str(check), "--test-threads", "1"], clock))
+        print(flush=True)
     for dtype in dict.fromkeys(["f32", given.dtype]):
         print(f"Goldens on {given.device} in {dtype}", flush=True)
         command = [program, "selftest", "--goldens", str(HERE / "goldens"), "--device", given.device, "--dtype", dtype]
-        if subprocess.run(command).returncode:
-            failed.append(f"goldens in {dtype}")
+        table.checked(f"goldens in {dtype}", passed(command, clock))
         print(flush=True)
 
     model = work / f"{given.shape}-{'f32' if given.dtype == 'f32' else 'f16'}"
@@ -130,49 +266,44 @@ def main():
         subprocess.run([sys.executable, str(HERE / "weights.py"), str(model), "--tokenizer", str(HERE / "goldens/tokenizer"),
                         "--shape", given.shape, "--dtype", "f32" if given.dtype == "f32" else "f16"], check=True)
     loras = [word for name in "ab" for word in ("--lora", str(model / f"lora-{name}.safetensors"))]
-    common = ["--device", given.device, "--dtype", given.dtype, "--size", str(given.size), "--steps", str(given.steps),
-              "--images", str(given.images), "--switches", str(given.switches), *loras]
+    common = ["--dtype", given.dtype, "--size", str(given.size), "--images", str(given.images)]
+    whole = [*common, "--steps", str(given.steps), "--switches", str(given.switches), "--adapter-steps", str(given.steps), *loras]
 
     print("Measuring Adire …", flush=True)
-    adire = measured([program, "measure", "--model", str(model), *common, "--out", str(work / "adire.png")], given.device)
+    measure = [program, "measure", "--model", str(model), "--device", given.device]
+    adire = measured([*measure, *whole, "--out", str(work / "adire.png")], given.device, clock)
     if adire["exit"]:
-        failed.append("adire measure")
-    if adire["output"]:
-        print(adire["output"])
-    print("Measuring diffusers …\n", flush=True)
-    peer = measured([sys.executable, str(HERE / "peer.py"), str(model), *common, "--out", str(work / "diffusers.png")],
-                    given.device)
-    if peer["exit"] == 3:
-        print(f"diffusers: {peer['output']}\n")
-    elif peer["exit"]:
-        print(f"diffusers failed:\n{peer['output']}\n")
+        print(adire["output"], flush=True)
+    if given.longer:
+        more = ["--steps", str(given.longer), "--switches", "0"]
+        adire["longer_seconds"] = measured([*measure, *common, *more], given.device, clock).get("seconds")
+    # One after the other.
+    adire["seconds_of_4"] = adire["seconds_of_8"] = adire.get("seconds")
+    table.add("Adire", adire)
+    table.checked("adire measure", adire["exit"] == 0)
 
-    def row(name, key, digits, scale=1):
-        def cell(report):
-            value = report.get(key)
-            return "not measured" if value is None else f"{value * scale:.{digits}f}"
-        return f"| {name} | {cell(adire)} | {cell(peer)} |"
+    peer = [sys.executable, str(HERE / "peer.py"), str(model), "--device", peer_device, *whole, "--longer", str(given.longer)]
+    columns = {"none": [], "eager": [("diffusers", [])],
+               "compiled": [("diffusers", []), ("diffusers, compiled", ["--compile", "max-autotune"])]}[given.peers]
+    for name, more in columns:
+        if clock.left() == 0:
+            print(f"No time is left for {name}.", flush=True)
+            continue
+        print(f"Measuring {name} …", flush=True)
+        # Compiling for each number of images takes minutes.
+        more = more or ["--channels-last", "--batch", "4", "--batch", "8", "--out", str(work / "diffusers.png")]
+        report = measured([*peer, *more], peer_device, clock)
+        if report["exit"] == 3:
+            print(f"{name}: {report['output']}", flush=True)
+            break
+        if report["exit"] and not report["late"]:
+            print(f"{name} failed:\n{report['output']}", flush=True)
+        table.add(name, report)
 
-    table = [
-        f"{place}, {given.dtype}, {given.shape} shapes with random weights, {given.size} × {given.size}, "
-        f"{given.steps} steps of DDIM, guidance 7.5, the median of {given.images} images after one that is not "
-        "counted:", "",
-        f"| | {adire.get('program', 'Adire')} | {peer.get('program', 'diffusers')} |", "| --- | --- | --- |",
-        row("seconds an image", "seconds", 2), row("steps a second", "steps_per_second", 2),
-        row("first image, seconds", "first_seconds", 2), row("loading, seconds", "load_seconds", 2),
-        row("peak memory, MB", "peak_mb", 0),
-        row(f"switch of adapters, ms ({given.switches} switches)", "switch_seconds", 1, 1000), "",
-        f"Adire merges an adapter into the weights at a switch and hashes them; diffusers keeps it beside them. "
-        f"Weights that differed from those of the first switch to the same adapter: {adire.get('other_fingerprints', '?')} "
-        f"of {given.switches}. Equal images: {adire.get('equal_images', '?')} of {given.images + 1} after the first. "
-        f"Adire's image beside diffusers': {compare(work / 'adire.png', work / 'diffusers.png')}.",
-    ]
-    print("\n".join(table))
-    (work / "table.md").write_text("\n".join(table) + "\n")
-    (work / "report.json").write_text(json.dumps({"device": place, "adire": adire, "peer": peer}, indent=2) + "\n")
+    print("\n" + "\n".join(table.lines()))
     print(f"\nAlso in {work / 'table.md'} and {work / 'report.json'}.")
-    if failed:
-        sys.exit(f"FAILED: {', '.join(failed)}")
+    if table.failed():
+        sys.exit(f"FAILED: {', '.join(table.failed())}")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
 
-if [ ! -x "$here/adire" ]; then
-    gzip -dc "$here/adire.gz" >"$here/adire.part"
-    chmod +x "$here/adire.part"
-    mv "$here/adire.part" "$here/adire"
-fi
+for packed in "$here"/*.gz "$here"/checks/*.gz; do
+    [ -f "$packed" ] || continue
+    gzip -dc "$packed" >"$packed.part"
+    chmod +x "$packed.part"
+    mv "$packed.part" "${packed%.gz}"
+    rm "$packed"
+done
 
 if ! "$python" -c 'import torch' 2>/dev/null; then
     echo "run.sh: $python has no PyTorch; name one that has in PYTHON (PYTHON=/path/to/python3 ./run.sh)" >&2

@@ -3,17 +3,17 @@
 use std::process::Command;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand};
 
-use crate::{bench_cpu as cpu, serve, shell, test::Bench, tools};
+use crate::{bench_cpu as cpu, cuda::bench as gpu, serve, shell, test::Bench, tools};
 
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    #[arg(value_enum)]
+    #[command(subcommand)]
     what: What,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Subcommand)]
 enum What {
     /// The page in Chromium: transfer, requests, first paint, overhead of a generation, memory.
     Web,
@@ -29,11 +29,14 @@ enum What {
     /// A training step in f32 and bf16 beside diffusers and PEFT, at Stable Diffusion 1.5's shapes with random weights (12 GB of memory,
     /// 5 GB of disk).
     Train,
+    /// Make a folder for a GPU host with a driver and PyTorch: its one command tests every kernel and golden there, then measures
+    /// beside diffusers, eager and compiled, within ten minutes.
+    Gpu(gpu::GpuArgs),
 }
 
 /// Measures and prints.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    match args.what {
+    match &args.what {
         What::Web => {
             let program = serve::build()?;
             shell::run(Bench::ready()?.node(&program).arg("bench.mjs"))
@@ -43,6 +46,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         What::Dialects => dialects(),
         What::Cpu => cpu::run(),
         What::Train => train(),
+        What::Gpu(args) => gpu::run(args),
     }
 }
 

@@ -12,6 +12,8 @@ fn devices() -> Option<[Arc<dyn Runtime>; 2]> {
     match adire_cuda::open(0) {
         Ok(gpu) => Some([gpu, Arc::new(Fake::default())]),
         Err(error) => {
+            // tools/device runs them where there must be one.
+            assert!(std::env::var_os("ADIRE_NEEDS_GPU").is_none(), "no GPU: {error}");
             eprintln!("no GPU: {error}");
             None
         }

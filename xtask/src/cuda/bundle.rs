@@ -39,33 +39,41 @@ pub(super) fn run(args: &BundleArgs) -> Result<()> {
         Some(out) => out.clone(),
         None => cache()?.join("adire-device"),
     };
-    if out.exists() {
-        if !out.join("run.sh").is_file() && fs::read_dir(&out)?.next().is_some() {
-            bail!("{} is not empty and no earlier bundle; name another folder with --out", out.display());
-        }
-        fs::remove_dir_all(&out).with_context(|| format!("{} cannot be emptied", out.display()))?;
-    }
+    empty(&out)?;
     let program = build(&toolkit, args.cap, &[], &args.profile, &[])?;
     fs::create_dir_all(&out)?;
-    copy(&program, &out.join("adire"))?;
-    shell::run(Command::new("strip").arg(out.join("adire")))
-        .context("the program cannot be stripped; install binutils")?;
-    // Kernels are carried as text, which packs to a third. run.sh unpacks it.
-    shell::run(Command::new("gzip").args(["-9", "--force"]).arg(out.join("adire")))?;
-    for script in SCRIPTS {
-        copy(&root().join("tools/device").join(script), &out.join(script))?;
-    }
-    let start = out.join("run.sh");
-    fs::write(&start, fs::read_to_string(&start)?.replace("CUDA_VERSION", &toolkit.version()?))?;
     for library in LIBRARIES {
         copy(&toolkit.libraries().join(library), &out.join("lib").join(library))?;
     }
     if let Some(stub) = toolkit.driver_stub() {
         copy(&stub.join("libcuda.so.1"), &out.join("no-driver/libcuda.so.1"))?;
     }
-    copy_all(&root().join("crates/engine/tests/goldens"), &out.join("goldens"))?;
+    fill(&out, &program, &toolkit.version()?)?;
+    println!("It is for sm_{} and later.", args.cap.0);
+    Ok(())
+}
 
-    let size = size(&out)?;
+/// An empty folder of that name. One with anything in it must be an earlier bundle.
+pub(super) fn empty(out: &Path) -> Result<()> {
+    if out.exists() {
+        if !out.join("run.sh").is_file() && fs::read_dir(out)?.next().is_some() {
+            bail!("{} is not empty and no earlier bundle; name another folder with --out", out.display());
+        }
+        fs::remove_dir_all(out).with_context(|| format!("{} cannot be emptied", out.display()))?;
+    }
+    Ok(())
+}
+
+/// Adds the program, the golden files, and the scripts that use them.
+pub(super) fn fill(out: &Path, program: &Path, cuda: &str) -> Result<()> {
+    packed(program, &out.join("adire"))?;
+    for script in SCRIPTS {
+        copy(&root().join("tools/device").join(script), &out.join(script))?;
+    }
+    let start = out.join("run.sh");
+    fs::write(&start, fs::read_to_string(&start)?.replace("CUDA_VERSION", cuda))?;
+    copy_all(&root().join("crates/engine/tests/goldens"), &out.join("goldens"))?;
+    let size = size(out)?;
     if size > MAX_BUNDLE_BYTES {
         bail!(
             "{} has {} MB; {} are wanted at most",
@@ -75,12 +83,19 @@ pub(super) fn run(args: &BundleArgs) -> Result<()> {
         );
     }
     println!(
-        "Made {} ({:.1} MB, for sm_{} and later): carry it to a GPU host and run ./run.sh there.",
+        "Made {} ({:.1} MB): carry it to a GPU host and run ./run.sh there.",
         out.display(),
-        size as f64 / 1e6,
-        args.cap.0
+        size as f64 / 1e6
     );
     Ok(())
+}
+
+/// A program without symbols, as a `.gz` beside that name, which run.sh unpacks: kernels pack to a third.
+pub(super) fn packed(program: &Path, to: &Path) -> Result<()> {
+    copy(program, to)?;
+    shell::run(Command::new("strip").arg(to))
+        .with_context(|| format!("{} cannot be stripped; install binutils", program.display()))?;
+    shell::run(Command::new("gzip").args(["-9", "--force"]).arg(to))
 }
 
 /// With its permissions.

@@ -33,13 +33,13 @@ const NOT_ON_TURING: &str = "product_mma_256x128";
 pub(super) struct KernelsArgs {
     /// Compute capabilities to compile for; the last one is added as PTX, for later generations
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "75,80,86,89,90")]
-    arch: Vec<Capability>,
+    pub(super) arch: Vec<Capability>,
     /// Folder for libadire_cuda.a and libcudart_static.a. ~/.cache/adire/cuda/lib when left out
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
     /// Compile them for the CPU instead, with the emulator: to test what calls them where there is no GPU
     #[arg(long, conflicts_with = "arch")]
-    emulate: bool,
+    pub(super) emulate: bool,
 }
 
 pub(super) fn run(args: &KernelsArgs) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The CUDA build, also on a machine that has neither a GPU nor CUDA: `cargo xtask cuda kernels | check | bundle`.
 
+pub(crate) mod bench;
 mod bundle;
 mod kernels;
 mod stub;
@@ -45,7 +46,7 @@ struct CheckArgs {
 
 /// A GPU generation, as nvcc counts: 75 for 7.5.
 #[derive(Clone, Copy)]
-struct Capability(u32);
+pub(crate) struct Capability(u32);
 
 impl std::str::FromStr for Capability {
     type Err = String;
