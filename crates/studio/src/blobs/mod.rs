@@ -102,7 +102,11 @@ impl Blobs {
 
     async fn open_folder(root: PathBuf) -> Result<Self, StudioError> {
         let folder = root.clone();
-        blocking(move || staged::clear(&folder)).await?;
+        let prepare = move || {
+            staged::clear(&folder)?;
+            staged::make_folders(&folder)
+        };
+        blocking(prepare).await?;
         // Its default is not to wait for the disk.
         let store = LocalFileSystem::new_with_prefix(&root).map_err(failed)?.with_fsync(true);
         let files = Files::Folder { root, verified: Mutex::default() };

@@ -70,16 +70,8 @@ impl Staged {
     /// Gives the file its name, which is on the disk then, too.
     pub(super) fn move_to(&self, path: &Path) -> Result<(), StudioError> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        let rename = || -> io::Result<()> {
-            match fs::rename(&self.path, path) {
-                // Its folder is made with the first blob that has this beginning; another may have made it meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    fs::create_dir_all(folder)?;
-                    fs::rename(&self.path, path)?;
-                    sync_folder(folder.parent().unwrap_or(folder))?;
-                }
-                renamed => renamed?,
-            }
+        let rename = || {
+            fs::rename(&self.path, path)?;
             sync_folder(folder)
         };
         rename().map_err(|error| file_failed(&error))
@@ -105,6 +97,20 @@ pub(super) fn clear(root: &Path) -> Result<(), StudioError> {
         }
     }
     Ok(())
+}
+
+/// Makes the folders of all blobs, `00` to `ff`, so that no image waits for one.
+pub(super) fn make_folders(root: &Path) -> Result<(), StudioError> {
+    let make = || {
+        for byte in 0..=u8::MAX {
+            match fs::create_dir(root.join(format!("{byte:02x}"))) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        sync_folder(root)
+    };
+    make().map_err(|error| file_failed(&error))
 }
 
 /// A new name below `root`.

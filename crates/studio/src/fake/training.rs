@@ -130,7 +130,9 @@ impl FakeRun {
                 let folder = self.task.folder.join(STEPS_FOLDER);
                 fs::create_dir_all(&folder).map_err(failed)?;
                 let adapter = [ADAPTER_MAGIC, &self.state].concat();
-                fs::write(folder.join(step_file(step)), adapter).map_err(failed)?;
+                // Whole under its name, as a real one: who lists the steps may read it at once.
+                let (path, part) = (folder.join(step_file(step)), folder.join("part"));
+                fs::write(&part, adapter).and_then(|()| fs::rename(&part, &path)).map_err(failed)?;
                 Ok(UnitOutcome::Saved { step })
             }
             Due::Measure => {
