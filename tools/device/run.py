@@ -199,7 +199,7 @@ class Table:
             return lines
         lines += [
             f"{self.place}, {given.dtype}, {given.shape} shapes with random weights, {given.size} × {given.size}, {given.steps} steps of "
-            f"DDIM, guidance 7.5, the median of {given.images} images after one that is not counted; in brackets Adire of the column.", "",
+            f"DDIM, guidance 7.5, the median of {given.images} images after one that is not counted; in brackets Adire's value divided by the column's.", "",
             "| | " + " | ".join(name for name, _ in self.columns) + " |", "| --- |" + " --- |" * len(self.columns),
         ]
         for name, key, unit, scale in ROWS:

@@ -37,7 +37,6 @@ pub(crate) fn run(args: &GpuArgs) -> Result<()> {
         Some(out) => out.clone(),
         None => cache()?.join("adire-gpu"),
     };
-    bundle::empty(&out)?;
     let archive = cache()?.join(if args.emulate { "emulated" } else { "lib" });
     kernels::run(&KernelsArgs {
         arch: args.arch.clone(),
@@ -57,11 +56,17 @@ pub(crate) fn run(args: &GpuArgs) -> Result<()> {
     };
     eprintln!("Compiling adire with cuda in {} …", target.display());
     shell::run(&mut build(&["build", "--package", "adire-server"]))?;
-    std::fs::create_dir_all(out.join("checks"))?;
+    let mut checks = Vec::new();
     for check in CHECKS {
         let words =
             ["test", "--no-run", "--message-format", "json", "--package", "adire-cuda", "--test", check];
-        bundle::packed(&executable(&mut build(&words))?, &out.join("checks").join(check))?;
+        checks.push((check, executable(&mut build(&words))?));
+    }
+    // Only now: what cannot be built leaves an earlier folder as it is.
+    bundle::empty(&out)?;
+    std::fs::create_dir_all(out.join("checks"))?;
+    for (check, program) in checks {
+        bundle::packed(&program, &out.join("checks").join(check))?;
     }
     bundle::fill(&out, &target.join("release/adire"), "13.0")
 }
