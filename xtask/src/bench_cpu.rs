@@ -40,6 +40,12 @@ pub(crate) fn run() -> Result<()> {
     succeed(cargo().args(["build", "--quiet", "--locked", "--release", "--package", "adire-server"]))?;
     let program = target().join("release/adire");
     println!("Processor: {}, {} threads\n", processor(), std::thread::available_parallelism()?);
+    let dtypes: &[&str] = if multiplies_bf16() {
+        &["f32", "bf16"]
+    } else {
+        println!("It has no products of bf16, so f32 alone is measured.\n");
+        &["f32"]
+    };
     let starter = root().join("models/starter");
     // What is measured, its size in pixels, its steps, and those of an image with an adapter.
     for (name, model, size, steps, adapter_steps) in [
@@ -58,7 +64,7 @@ pub(crate) fn run() -> Result<()> {
             }
         };
         let mut pairs = Vec::new();
-        for dtype in ["f32", "bf16"] {
+        for &dtype in dtypes {
             let mut ours = Command::new(&program);
             ours.args(["measure", "--device", "cpu", "--dtype", dtype, "--model"]).arg(model);
             common(&mut ours);
@@ -128,6 +134,12 @@ fn table(name: &str, pairs: &[(&str, Value, Value)]) -> String {
     }
     text.push('\n');
     text
+}
+
+/// Whether the processor multiplies bf16 itself. Elsewhere `--dtype auto` takes f32, and PyTorch's bf16 is slower than its f32.
+fn multiplies_bf16() -> bool {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    info.split_whitespace().any(|flag| matches!(flag, "avx512_bf16" | "amx_bf16"))
 }
 
 /// As Linux names it.
