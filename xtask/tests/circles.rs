@@ -23,7 +23,7 @@ type Module = Vec<String>;
 
 #[test]
 fn no_modules_import_each_other() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = Path::new("..");
     let mut circles = Vec::new();
     for name in [
         "app",

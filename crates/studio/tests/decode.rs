@@ -229,7 +229,7 @@ fn kinds_that_are_not_read_are_named() {
 /// Files that the image crate cannot write, made by Pillow: a gradient of 40 × 24 pixels with red = 6·x, green = 10·y
 /// and blue = 90 (the animation's second frame is its negative).
 fn pillows(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{}/tests/images/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    std::fs::read(format!("tests/images/{name}")).unwrap()
 }
 
 /// The largest difference from the gradient, in 255ths. Pillow's own decoder is 7 off for the JPEGs in RGB, 1 for CMYK

@@ -2,13 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::Path};
 
 use adire_protocol::{AdapterUse, GenerationRequest, HiresUpscaler, Rng, Sampler};
 use adire_studio::{read_recipe, read_request};
 
 fn file(name: &str) -> Vec<u8> {
-    fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/infotext").join(name)).unwrap()
+    fs::read(Path::new("tests/infotext").join(name)).unwrap()
 }
 
 fn read(name: &str) -> GenerationRequest {

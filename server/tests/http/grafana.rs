@@ -115,7 +115,7 @@ fn given(text: &str) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
 }
 
 fn dashboard() -> Value {
-    let json = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/grafana.json")).unwrap();
+    let json = std::fs::read_to_string("../docs/grafana.json").unwrap();
     serde_json::from_str(&json).unwrap()
 }
 

@@ -54,7 +54,7 @@ async fn a_large_image_is_taken_and_a_huge_one_is_not() {
 
 /// The files of other programs, by their names.
 fn foreign() -> Vec<(String, Vec<u8>)> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/studio/tests/infotext");
+    let folder = "../crates/studio/tests/infotext";
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap())

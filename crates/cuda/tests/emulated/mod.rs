@@ -15,8 +15,8 @@ use std::{
 pub(crate) fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
-        let mut sources: Vec<PathBuf> = files(&folder);
+        let folder = Path::new("kernels");
+        let mut sources: Vec<PathBuf> = files(folder);
         sources.sort();
         let mut hasher = DefaultHasher::new();
         for source in &sources {
@@ -26,7 +26,7 @@ pub(crate) fn library() -> &'static Path {
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let library = kept.join(format!("adire_emulated_{:016x}.so", hasher.finish()));
         if !library.exists() {
-            compile(&sources, &folder, kept, &library);
+            compile(&sources, folder, kept, &library);
         }
         library
     })

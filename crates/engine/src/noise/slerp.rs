@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn it_is_a1111s() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/slerp.json");
+        let file = "tests/goldens/slerp.json";
         let Golden { shape, low, cases } = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
         let tensor = |numbers: Vec<f32>| Tensor::from_vec(numbers, shape.as_slice(), &Device::Cpu).unwrap();
         let low = tensor(low);

@@ -72,7 +72,7 @@ impl Mlflow {
 
     /// What MLflow's own client finds there.
     pub(super) fn found(&self) -> Value {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/clients/mlflow_check.py");
+        let script = "../tools/clients/mlflow_check.py";
         let uri = format!("http://127.0.0.1:{}", self.port);
         let output = Command::new(python()).arg(script).args([&uri, "adire"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -81,7 +81,7 @@ impl Mlflow {
 
     /// Fills it as a training script does.
     pub(super) fn seed(&self, adapter: &Path, part: &str) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/clients/mlflow_seed.py");
+        let script = "../tools/clients/mlflow_seed.py";
         let uri = format!("http://127.0.0.1:{}", self.port);
         let output = Command::new(python()).arg(script).arg(uri).arg(adapter).arg(part).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
