@@ -1,7 +1,7 @@
 /* The algorithms of products, and which one computes which shape.
  *
  * A choice depends on the device's generation and on the shape, and on nothing that is measured at start: equal shapes give
- * equal bits on every device of a generation. tables/sm_*.inc hold measured choices; what they lack is chosen by a model of
+ * equal bits on every device of a generation, whatever the number of images. tables/sm_*.inc hold measured choices; what they lack is chosen by a model of
  * waves of blocks over a usual device of that generation. The model has not been compared with a device yet.
  */
 #include "product_mma.h"
@@ -76,9 +76,9 @@ bool takes(const Algorithm &a, const Product &p, int generation) {
   return ceil_div(p.inputs, a.bk) * p.taps >= 4 * a.splits && p.pixels * ceil_div(p.outputs, 8) < 0x7fffffff;
 }
 
-/* Time by the model, in multiply-adds of one multiprocessor at full speed. */
-double cost(const Algorithm &a, const Product &p, const Generation &g) {
-  double tiles = double(ceil_div(p.pixels, a.bm)) * double(ceil_div(columns_of(p), a.bn)) * a.splits;
+/* Time by the model for so many pixels, in multiply-adds of one multiprocessor at full speed. */
+double cost(const Algorithm &a, const Product &p, int64_t pixels, const Generation &g) {
+  double tiles = double(ceil_div(pixels, a.bm)) * double(ceil_div(columns_of(p), a.bn)) * a.splits;
   double stages = g.number >= 80 ? a.stages : 2, shared = stages * (a.bm + a.bn) * a.bk * 2.0 / 1024.0 + 1.0;
   /* Blocks that a multiprocessor holds: by shared memory, registers (about 200 a thread) and need. */
   double blocks = double(g.shared_kib) / shared, by_registers = 65536.0 / (200.0 * a.threads);
@@ -92,7 +92,7 @@ double cost(const Algorithm &a, const Product &p, const Generation &g) {
   double warps = held * a.threads / 32.0, busy = warps / (warps + 3.0);
   double steps = double(ceil_div(p.inputs, a.bk)) * p.taps / a.splits * a.bk;
   double macs = waves * held * a.bm * a.bn * (steps + 128.0) / (efficiency * busy);
-  if (a.splits > 1) macs += 1.0e6 + double(p.pixels) * p.outputs * 4.0 * (a.splits + 1) * 1000.0 / g.bytes_per_kilo_mac / g.multiprocessors;
+  if (a.splits > 1) macs += 1.0e6 + double(pixels) * p.outputs * 4.0 * (a.splits + 1) * 1000.0 / g.bytes_per_kilo_mac / g.multiprocessors;
   return macs;
 }
 
@@ -150,23 +150,35 @@ int mma_product(void *stream, const Product &p, int algorithm, const adire_works
   return launch(stream, dim3(unsigned(ceil_div(items, THREADS))), dim3(THREADS), 0, join_parts, p, l, a.splits);
 }
 
-int table_algorithm(const Product &p) {
-  if (!fits_mma(p)) return ADIRE_PLAIN;
-  const Generation *generation = generation_entry(generation_of_device());
-  if (!generation) return ADIRE_PLAIN;
-  for (size_t i = 0; i + 1 < generation->count; i++) {
-    const Choice &choice = generation->choices[i];
-    if (choice.pixels == p.pixels && choice.outputs == p.outputs && choice.k == depth_of(p) && choice.gated == p.gated)
-      return choice.algorithm;
+/* Measured, or the cheapest by the model for so many pixels; of those with `splits` parts unless that is 0. */
+int best_algorithm(const Product &p, int64_t pixels, int splits, const Generation &generation) {
+  for (size_t i = 0; i + 1 < generation.count; i++) {
+    const Choice &choice = generation.choices[i];
+    bool same = choice.pixels == pixels && choice.outputs == p.outputs && choice.k == depth_of(p) && choice.gated == p.gated;
+    if (same && (!splits || splits == ALGORITHMS[choice.algorithm - MMA_FIRST].splits)) return choice.algorithm;
   }
   int best = ADIRE_PLAIN;
   double least = 0.0;
   for (int i = 0; i < COUNT; i++) {
-    if (!takes(ALGORITHMS[i], p, generation->number)) continue;
-    double time = cost(ALGORITHMS[i], p, *generation);
+    const Algorithm &a = ALGORITHMS[i];
+    if ((splits && a.splits != splits) || !takes(a, p, generation.number)) continue;
+    double time = cost(a, p, pixels, generation);
     if (best == ADIRE_PLAIN || time < least) best = i + MMA_FIRST, least = time;
   }
   return best;
+}
+
+/* The tile is that of the shape. The order in which a sum is added up, which is all that its bits depend on, is that of a guided
+ * image: an image has the same bits in every batch. */
+int table_algorithm(const Product &p) {
+  if (!fits_mma(p)) return ADIRE_PLAIN;
+  const Generation *generation = generation_entry(generation_of_device());
+  if (!generation) return ADIRE_PLAIN;
+  int64_t of_image = int64_t(p.y.height) * p.y.width;
+  int guided = best_algorithm(p, 2 * of_image, 0, *generation);
+  if (guided == ADIRE_PLAIN) return guided;
+  int best = best_algorithm(p, p.pixels, ALGORITHMS[guided - MMA_FIRST].splits, *generation);
+  return best == ADIRE_PLAIN ? guided : best;
 }
 
 extern "C" {

@@ -71,7 +71,8 @@ impl Algorithm {
     fn choose(self, weights: &Panels, sampling: Sampling, to: &Layout) -> Self {
         let half = weights.dtype() == Dtype::Bf16;
         // Transforms, also those of the weights, which are done for each call, are paid by pixels and channels.
-        let pays = to.pixels() >= 64 && weights.inputs >= 32 && weights.outputs > 16;
+        // By the size of an image and not their number, so that an image is the same in every batch.
+        let pays = to.height * to.width >= 32 && weights.inputs >= 32 && weights.outputs > 16;
         match (sampling, self) {
             (Sampling::Half | Sampling::HalfBottomRight, _) => Self::Direct,
             (_, Self::Auto) if !pays => Self::Direct,
