@@ -277,8 +277,10 @@ def main():
     if given.longer:
         more = ["--steps", str(given.longer), "--switches", "0"]
         adire["longer_seconds"] = measured([*measure, *common, *more], given.device, clock).get("seconds")
-    # One after the other.
-    adire["seconds_of_4"] = adire["seconds_of_8"] = adire.get("seconds")
+    more = ["--steps", str(given.steps), "--switches", "0", "--batch", "4", "--batch", "8"]
+    batches = measured([*measure, *common, *more], given.device, clock)
+    for key in ("seconds_of_4", "seconds_of_8"):
+        adire[key] = batches.get(key)
     table.add("Adire", adire)
     table.checked("adire measure", adire["exit"] == 0)
 

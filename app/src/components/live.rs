@@ -72,8 +72,11 @@ pub(crate) fn Status() -> ErasedView {
             let mut parts = Vec::new();
             match (&generation.progress, generation.state) {
                 (Some(progress), _) => {
-                    if progress.images > 1 {
-                        parts.push(format!("Image {} of {}", progress.image + 1, progress.images));
+                    let (first, last) = (progress.image + 1, progress.image + progress.batch);
+                    match progress.images {
+                        ..=1 => {}
+                        images if last > first => parts.push(format!("Images {first} to {last} of {images}")),
+                        images => parts.push(format!("Image {first} of {images}")),
                     }
                     parts.push(format!("Step {} of {}", progress.step, progress.steps));
                     parts.extend(progress.remaining_ms.map(|ms| match duration(ms as f64) {

@@ -289,6 +289,7 @@ mod tests {
         let progress = Progress {
             image: 1,
             images: 2,
+            batch: 1,
             step: 3,
             steps: 20,
             remaining_ms: Some(900),

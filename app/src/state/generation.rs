@@ -72,9 +72,7 @@ pub(crate) fn fraction(generation: &Generation) -> f64 {
     if generation.state == GenerationState::Done {
         return 1.0;
     }
-    let Some(progress) = &generation.progress else { return 0.0 };
-    let part = f64::from(progress.step) / f64::from(progress.steps.max(1));
-    ((f64::from(progress.image) + part) / f64::from(progress.images.max(1))).clamp(0.0, 1.0)
+    generation.progress.as_ref().map_or(0.0, Progress::fraction)
 }
 
 #[cfg(test)]
@@ -121,7 +119,8 @@ mod tests {
 
     fn progress(image: u32, step: u32, preview: Option<&str>) -> GenerationEvent {
         let preview = preview.map(str::to_owned);
-        GenerationEvent::Progress(Progress { image, images: 2, step, steps: 10, remaining_ms: None, preview })
+        let (images, batch, steps, remaining_ms) = (2, 1, 10, None);
+        GenerationEvent::Progress(Progress { image, images, batch, step, steps, remaining_ms, preview })
     }
 
     fn finished(index: u32) -> GenerationEvent {

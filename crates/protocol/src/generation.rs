@@ -439,7 +439,7 @@ pub struct Recipe {
     /// Whether the safety checker blocked this image, which is then black.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub withheld: bool,
-    /// Seconds that the engine took for this image.
+    /// Seconds that the engine took for this image; of a batch, its share.
     pub seconds: f64,
     /// Of these, seconds spent on switching adapters.
     #[serde(default)]
@@ -456,6 +456,22 @@ impl GenerationSpec {
             (Some(_), strength) => Pass::of_strength(self.steps, strength.unwrap_or(INIT_STRENGTH)),
             (None, _) => Pass { schedule: self.steps, skip: 0 },
         }
+    }
+
+    /// Whether an image of this spec can be computed in one batch with one of `other`: from noise alone, at the same size, in the
+    /// same steps, with the same adapters. Prompts, seeds and guidance scales are each image's own.
+    pub fn shares_batch(&self, other: &Self) -> bool {
+        let from_noise = |spec: &Self| spec.init_image.is_none() && spec.hires.is_none();
+        let is_guided = |spec: &Self| spec.guidance > 1.0;
+        let weights = |adapter: &AdapterUse| (adapter.strength, adapter.text_encoder_strength());
+        let same = |a: &AdapterUse, b: &AdapterUse| a.name == b.name && weights(a) == weights(b);
+        from_noise(self)
+            && from_noise(other)
+            && (self.width, self.height, self.steps) == (other.width, other.height, other.steps)
+            && (self.sampling, self.rng) == (other.sampling, other.rng)
+            && is_guided(self) == is_guided(other)
+            && self.adapters.len() == other.adapters.len()
+            && self.adapters.iter().zip(&other.adapters).all(|(a, b)| same(a, b))
     }
 
     /// Steps per image, including those of the hires pass.

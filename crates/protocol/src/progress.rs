@@ -10,6 +10,8 @@ pub struct Progress {
     pub image: u32,
     /// Images in total.
     pub images: u32,
+    /// Images of this generation that are made at once, the current one included.
+    pub batch: u32,
     /// Steps of this image done.
     pub step: u32,
     /// Steps of this image in total.
@@ -18,6 +20,14 @@ pub struct Progress {
     pub remaining_ms: Option<u64>,
     /// Preview of the latent as `data:image/png;base64,…`.
     pub preview: Option<String>,
+}
+
+impl Progress {
+    /// Completed part of the generation, 0 to 1.
+    pub fn fraction(&self) -> f64 {
+        let part = f64::from(self.step) / f64::from(self.steps.max(1)) * f64::from(self.batch.max(1));
+        ((f64::from(self.image) + part) / f64::from(self.images.max(1))).clamp(0.0, 1.0)
+    }
 }
 
 /// State of the queue.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ops::ControlFlow, path::Path, sync::Arc, time::Instant};
 
 use adire_engine::{
-    Embedding, EngineError, LoadOptions, Pipeline, Words,
+    Embedding, EngineError, LoadOptions, Output, Pipeline, StepReport, Words,
     adapter::{Adapter, AdapterPool, Receipt, Strength},
     train::held_out_positions,
 };
@@ -25,6 +25,9 @@ use crate::{
 /// Bytes of adapters that stay in memory; a rank-16 adapter of SD 1.5 in f16 has about 13 MB.
 const RESIDENT: usize = 1 << 30;
 
+/// Images that a GPU computes together unless another number is set. On the CPU a batch takes as long as its images do.
+const GPU_BATCH: usize = 4;
+
 /// A loaded model with the adapters that were used last.
 pub struct EngineBackend {
     pipeline: Pipeline,
@@ -33,7 +36,15 @@ pub struct EngineBackend {
     embeddings: HashMap<String, Arc<Embedding>>,
     driver: Option<TrainingDriver>,
     max_strength: f64,
+    batch: Option<usize>,
     judge: JudgeSlot,
+}
+
+/// What an image begins with: adapters and embeddings in effect.
+struct Prepared {
+    /// What applied only in part.
+    warnings: Vec<String>,
+    switch_seconds: f64,
 }
 
 impl EngineBackend {
@@ -50,6 +61,7 @@ impl EngineBackend {
             embeddings: HashMap::new(),
             driver: None,
             max_strength,
+            batch: None,
             judge: JudgeSlot::of_model(path, &options.device),
         })
     }
@@ -69,11 +81,76 @@ impl EngineBackend {
         Self { max_strength, ..self }
     }
 
-    /// Lets the embeddings that the job's prompts name take effect.
-    fn set_embeddings(&mut self, job: &RenderRequest) -> Result<(), BackendError> {
+    /// With a number of images at most that are computed together, instead of the device's default.
+    pub fn with_batch(self, batch: Option<usize>) -> Self {
+        Self { batch, ..self }
+    }
+
+    /// Lets adapters and embeddings of the jobs take effect, which are those of the first.
+    fn prepare(&mut self, job: &RenderRequest, others: &[RenderRequest]) -> Result<Prepared, BackendError> {
+        let begun = Instant::now();
+        let mut adapters = Vec::with_capacity(job.adapters.len());
+        for file in &job.adapters {
+            let strength = Strength { unet: file.strength, text_encoder: file.te_strength };
+            adapters.push((resident(&mut self.pool, file)?, strength));
+        }
+        self.set_embeddings(job, others)?;
+        let receipts = self.pipeline.set_adapters(&adapters).map_err(|error| backend_error(&error))?;
+        let warning = |(file, receipt): (&AdapterFile, &Receipt)| {
+            receipt.warning().map(|warning| format!("{}: {warning}", file.id))
+        };
+        let warnings: Vec<String> = job.adapters.iter().zip(&receipts).filter_map(warning).collect();
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(Prepared { warnings, switch_seconds: begun.elapsed().as_secs_f64() })
+    }
+
+    /// An image, and the weights that made it.
+    fn rendered(&self, output: Output, Prepared { warnings, switch_seconds }: Prepared) -> Rendered {
+        Rendered {
+            pixels: pixels(output.image),
+            withheld: output.withheld,
+            fingerprint: self.pipeline.fingerprint().unwrap_or_default().to_owned(),
+            seconds: switch_seconds + output.seconds,
+            switch_seconds,
+            switched: false,
+            embeddings: embedding_uses(output.embeddings),
+            warnings,
+        }
+    }
+
+    /// All of them in one batch.
+    fn render_together(
+        &mut self,
+        jobs: &[RenderRequest],
+        on_step: &mut dyn FnMut(usize, RenderStep) -> ControlFlow<()>,
+    ) -> Result<Vec<Result<Rendered, BackendError>>, BackendError> {
+        let Some((first, others)) = jobs.split_first() else { return Ok(Vec::new()) };
+        let prepared = self.prepare(first, others)?;
+        let checked = self.pipeline.info().safety_checker;
+        let specs: Vec<_> = jobs.iter().map(|job| &job.spec).collect();
+        let outputs = self
+            .pipeline
+            .generate_batch(&specs, &mut |image, step| on_step(image, shown(step, checked)))
+            .map_err(|error| backend_error(&error))?;
+        let Prepared { warnings, switch_seconds } = prepared;
+        let rendered = |(image, output): (usize, adire_engine::Result<Output>)| {
+            let switch_seconds = if image == 0 { switch_seconds } else { 0.0 };
+            let prepared = Prepared { warnings: warnings.clone(), switch_seconds };
+            output.map(|output| self.rendered(output, prepared)).map_err(|error| backend_error(&error))
+        };
+        Ok(outputs.into_iter().enumerate().map(rendered).collect())
+    }
+
+    /// Lets the embeddings that prompts of the jobs name take effect; all of them know those of the first.
+    fn set_embeddings(&mut self, job: &RenderRequest, others: &[RenderRequest]) -> Result<(), BackendError> {
         let tokenizer = Arc::clone(self.pipeline.tokenizer());
         let words = job.embeddings.iter().map(|file| (file.word.as_str(), file.vectors as usize));
-        let prompts = [job.spec.negative_prompt.clone(), lora_tag::without(&job.spec.prompt).into_owned()];
+        let prompts_of = |job: &RenderRequest| {
+            [job.spec.negative_prompt.clone(), lora_tag::without(&job.spec.prompt).into_owned()]
+        };
+        let prompts: Vec<String> = [job].into_iter().chain(others).flat_map(prompts_of).collect();
         let used = Words::new(&tokenizer, words).and_then(|words| words.used(&tokenizer, &prompts));
         let mut named = Vec::new();
         for place in used.map_err(|error| backend_error(&error))? {
@@ -162,41 +239,41 @@ impl Backend for EngineBackend {
         let (width, height) = (job.spec.width, job.spec.height);
         let init = job.init.as_ref().map(|files| PreparedInit::read(files, width, height)).transpose();
         let init = init.map_err(|error| BackendError::Failed(error.to_string()))?;
-        let begun = Instant::now();
-        let mut adapters = Vec::with_capacity(job.adapters.len());
-        for file in &job.adapters {
-            let strength = Strength { unet: file.strength, text_encoder: file.te_strength };
-            adapters.push((resident(&mut self.pool, file)?, strength));
-        }
-        self.set_embeddings(job)?;
-        let receipts = self.pipeline.set_adapters(&adapters).map_err(|error| backend_error(&error))?;
-        let warning = |(file, receipt): (&AdapterFile, &Receipt)| {
-            receipt.warning().map(|warning| format!("{}: {warning}", file.id))
-        };
-        let warnings: Vec<String> = job.adapters.iter().zip(&receipts).filter_map(warning).collect();
-        for warning in &warnings {
-            tracing::warn!("{warning}");
-        }
-        let switch_seconds = begun.elapsed().as_secs_f64();
+        let prepared = self.prepare(job, &[])?;
         let checked = self.pipeline.info().safety_checker;
         let output = self
             .pipeline
             .generate_from(&job.spec, init.as_ref().map(PreparedInit::as_init_image), &mut |step| {
-                // What may have to be withheld is not shown on the way either.
-                let preview = (!checked).then(|| pixels(step.preview));
-                on_step(RenderStep { step: step.step, steps: step.steps, preview })
+                on_step(shown(step, checked))
             })
             .map_err(|error| backend_error(&error))?;
-        Ok(Rendered {
-            pixels: pixels(output.image),
-            withheld: output.withheld,
-            fingerprint: self.pipeline.fingerprint().unwrap_or_default().to_owned(),
-            seconds: switch_seconds + output.seconds,
-            switch_seconds,
-            switched: false,
-            embeddings: embedding_uses(output.embeddings),
-            warnings,
-        })
+        Ok(self.rendered(output, prepared))
+    }
+
+    fn batch(&self) -> usize {
+        let of_device = if self.pipeline.gpu().is_some() { GPU_BATCH } else { 1 };
+        self.batch.unwrap_or(of_device).max(1)
+    }
+
+    fn render_batch(
+        &mut self,
+        jobs: &[RenderRequest],
+        on_step: &mut dyn FnMut(usize, RenderStep) -> ControlFlow<()>,
+    ) -> Vec<Result<Rendered, BackendError>> {
+        if jobs.len() > 1 && jobs.windows(2).all(|pair| files(&pair[0]).eq(files(&pair[1]))) {
+            match self.render_together(jobs, on_step) {
+                Ok(rendered) => return rendered,
+                Err(BackendError::Cancelled) => {
+                    return jobs.iter().map(|_| Err(BackendError::Cancelled)).collect();
+                }
+                // A batch takes more memory than an image, and what ails one of them must not fail the others.
+                Err(error) => {
+                    tracing::warn!(%error, images = jobs.len(), "a batch failed; its images are made one by one")
+                }
+            }
+        }
+        let one = |(image, job)| self.render(job, &mut |step| on_step(image, step));
+        jobs.iter().enumerate().map(one).collect()
     }
 
     fn begin_training(&mut self, task: TrainingTask) -> Result<(), BackendError> {
@@ -253,6 +330,18 @@ impl Backend for EngineBackend {
         }
         whole
     }
+}
+
+/// A step as the studio gets it. What may have to be withheld is not shown on the way either.
+fn shown(step: StepReport, checked: bool) -> RenderStep {
+    let preview = (!checked).then(|| pixels(step.preview));
+    RenderStep { step: step.step, steps: step.steps, preview }
+}
+
+/// What a request lets take effect, by hash: its adapters, and the embeddings that it knows.
+fn files(job: &RenderRequest) -> impl Iterator<Item = (&str, f64, f64)> {
+    let adapters = job.adapters.iter().map(|file| (file.hash.as_str(), file.strength, file.te_strength));
+    adapters.chain(job.embeddings.iter().map(|file| (file.hash.as_str(), 1.0, 1.0)))
 }
 
 /// The adapter of `file`, from memory if it is there.
@@ -349,6 +438,46 @@ mod tests {
         let image = render(&mut backend, &[unet_alone]).unwrap();
         assert!(image != first && image != plain);
         assert_eq!(render(&mut backend, &[]).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_batch_has_the_images_of_its_jobs_and_none_fails_for_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut backend = EngineBackend::load(&golden("pipeline"), &LoadOptions::default()).unwrap();
+        assert_eq!(backend.batch(), 1);
+        let path = folder.path().join("kohya");
+        std::fs::copy(golden("adapters/kohya.safetensors"), &path).unwrap();
+        let hash = adire_engine::file_hash(&path).unwrap();
+        let id = "kohya@v1".to_owned();
+        let file = AdapterFile { id, hash, path: path.into(), strength: 1.0, te_strength: 1.0 };
+        let mut jobs: Vec<_> = (0..3).map(|_| job(&backend, vec![file.clone()])).collect();
+        (jobs[1].spec.prompt, jobs[1].spec.seed) = ("white star".to_owned(), 8);
+        // Not of the batch: it is made nevertheless.
+        jobs[2].adapters.clear();
+        let go = &mut |_: RenderStep| ControlFlow::Continue(());
+        let alone: Vec<_> = jobs.iter().map(|job| backend.render(job, go).unwrap()).collect();
+        for count in [2, 3] {
+            let mut steps = vec![0; count];
+            let together = backend.render_batch(&jobs[..count], &mut |image, _| {
+                steps[image] += 1;
+                ControlFlow::Continue(())
+            });
+            assert_eq!(steps, vec![2; count]);
+            for (together, alone) in together.into_iter().zip(&alone) {
+                let together = together.unwrap();
+                assert!(together.pixels == alone.pixels && together.fingerprint == alone.fingerprint);
+            }
+        }
+        let cancelled = backend.render_batch(&jobs[..2], &mut |image, _| {
+            if image == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!(cancelled[0], Err(BackendError::Cancelled));
+        assert!(cancelled[1].as_ref().is_ok_and(|image| image.pixels == alone[1].pixels));
+        // More layers than there are.
+        jobs[1].spec.clip_skip = 99;
+        let failed = backend.render_batch(&jobs[..2], &mut |_, _| ControlFlow::Continue(()));
+        assert!(failed[0].as_ref().is_ok_and(|image| image.pixels == alone[0].pixels));
+        assert!(matches!(&failed[1], Err(BackendError::Failed(_))));
     }
 
     #[test]

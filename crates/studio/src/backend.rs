@@ -62,6 +62,22 @@ pub trait Backend: 'static {
         on_step: &mut dyn FnMut(RenderStep) -> ControlFlow<()>,
     ) -> Result<Rendered, BackendError>;
 
+    /// Most images that [`Self::render_batch`] gets. Asked once, after construction.
+    fn batch(&self) -> usize {
+        1
+    }
+
+    /// Renders images whose specs [share a batch](GenerationSpec::shares_batch), each as [`Self::render`] does; `on_step` gets the
+    /// image's place in `jobs`, and its break cancels that image alone. One result for each, in order.
+    fn render_batch(
+        &mut self,
+        jobs: &[RenderRequest],
+        on_step: &mut dyn FnMut(usize, RenderStep) -> ControlFlow<()>,
+    ) -> Vec<Result<Rendered, BackendError>> {
+        let one = |(image, job)| self.render(job, &mut |step| on_step(image, step));
+        jobs.iter().enumerate().map(one).collect()
+    }
+
     /// Begins a training run, or takes it up where its folder's checkpoint left it. Does no long work: that is
     /// [`Self::advance_training`]'s. A run that was under way is dropped.
     ///

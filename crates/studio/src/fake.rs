@@ -1,7 +1,8 @@
 //! A backend without a model: coloured squares that depend on nothing but the request. For tests here and in
 //! the server, and for work on the page.
 //!
-//! Prompts steer it: one that contains `fail!` fails, one with `panic!` panics, both after the first step. Trainings are
+//! Prompts steer it: one that contains `fail!` fails, one with `panic!` panics, both after the first step. The images of a batch
+//! make each step together. Trainings are
 //! numbers that follow from the settings and the images, one update for each step; a learning rate from 1 up breaks
 //! down half-way, one from 1000 up does so again at half the rate. Its judge sees colours: an image is a histogram of
 //! its hues, a text that of the colours that it names.
@@ -56,6 +57,8 @@ pub struct FakeBackend {
     pub unit_latch: Option<Arc<Mutex<mpsc::Receiver<()>>>>,
     /// What was begun, in this order: a word for each image and each unit of a training.
     pub call_log: Arc<Mutex<Vec<String>>>,
+    /// Images that it renders together; 0 is as 1.
+    pub batch: usize,
     /// Whether there is no judge.
     pub without_judge: bool,
     /// Another model, which no adapter fits.
@@ -103,9 +106,98 @@ impl FakeBackend {
         self.call_log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Pictures of one number of steps, each of which is one for all of them.
+    fn pictures(
+        &self,
+        jobs: &[RenderRequest],
+        on_step: &mut dyn FnMut(usize, RenderStep) -> ControlFlow<()>,
+    ) -> Vec<Result<Rendered, BackendError>> {
+        let start = Instant::now();
+        let seeded = jobs.iter().map(|job| {
+            self.note(format!("picture {}", job.spec.prompt));
+            seed(job)
+        });
+        let mut pictures: Vec<_> = seeded.collect();
+        for step in 1..=jobs.first().map_or(0, |job| job.spec.total_steps()) {
+            if pictures.iter().all(Result::is_err) {
+                break;
+            }
+            thread::sleep(self.step_delay);
+            if let Some(latch) = &self.latch {
+                // An error says that the latch was dropped: the way is free.
+                let _ = latch.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            }
+            self.steps_done.fetch_add(1, Ordering::Relaxed);
+            for (image, (job, picture)) in jobs.iter().zip(&mut pictures).enumerate() {
+                let Ok((seed, _)) = picture else { continue };
+                let spec = &job.spec;
+                let preview = squares(seed, spec.width / 8, spec.height / 8);
+                let step = RenderStep { step, steps: spec.total_steps(), preview: Some(preview) };
+                if on_step(image, step).is_break() {
+                    *picture = Err(BackendError::Cancelled);
+                } else if spec.prompt.contains("fail!") {
+                    *picture = Err(BackendError::Failed("The fake engine was asked to fail.".to_owned()));
+                }
+                assert!(!spec.prompt.contains("panic!"), "the fake engine was asked to panic");
+            }
+        }
+        thread::sleep(self.fixed_delay);
+        let images = jobs.len().max(1) as f64;
+        let rendered = |(job, picture): (&RenderRequest, Result<Seeded, _>)| {
+            let (seed, embeddings) = picture?;
+            let (width, height) = job.spec.final_size();
+            let mut pixels = squares(&seed, width, height);
+            let withheld = job.spec.prompt.contains("withhold!");
+            if withheld {
+                pixels.rgb.fill(0);
+            }
+            Ok(Rendered {
+                pixels,
+                fingerprint: "fa4e".repeat(16),
+                withheld,
+                seconds: start.elapsed().as_secs_f64() / images,
+                switch_seconds: 0.0,
+                switched: false,
+                embeddings,
+                warnings: Vec::new(),
+            })
+        };
+        jobs.iter().zip(pictures).map(rendered).collect()
+    }
+
     fn note(&self, word: impl Into<String>) {
         self.call_log.lock().unwrap_or_else(PoisonError::into_inner).push(word.into());
     }
+}
+
+/// What the colours of a picture depend on, and the embeddings that its prompt names.
+type Seeded = ([u8; 32], Vec<EmbeddingUse>);
+
+fn seed(job: &RenderRequest) -> Result<Seeded, BackendError> {
+    let spec = &job.spec;
+    let mut hasher = Sha256::new();
+    let effective: Vec<&AdapterFile> = job.adapters.iter().filter(|file| !is_inert(file)).collect();
+    let mut shown = spec.clone();
+    // As in the engine, the prompt counts and not what it was made of.
+    shown.template = None;
+    shown.adapters.retain(|used| !job.adapters.iter().any(|file| file.id == used.name && is_inert(file)));
+    hasher.update(format!("{shown:?}"));
+    for adapter in effective {
+        hasher.update(format!("{} {} {}", adapter.hash, adapter.strength, adapter.te_strength));
+    }
+    for path in job.init.iter().flat_map(|init| std::iter::once(&init.image).chain(&init.mask)) {
+        let image = read_pixels(path).map_err(|error| BackendError::Failed(error.to_string()))?;
+        hasher.update(image.rgb);
+    }
+    let named = |file: &&EmbeddingFile| spec.prompt.split_whitespace().any(|word| word == file.word);
+    let embeddings: Vec<EmbeddingUse> = job
+        .embeddings
+        .iter()
+        .filter(named)
+        .map(|EmbeddingFile { word, hash, .. }| EmbeddingUse { word: word.clone(), hash: hash.clone() })
+        .collect();
+    hasher.update(format!("{embeddings:?}"));
+    Ok((hasher.finalize().into(), embeddings))
 }
 
 /// Whether an adapter changes nothing: its file says so at its end.
@@ -204,65 +296,22 @@ impl Backend for FakeBackend {
         job: &RenderRequest,
         on_step: &mut dyn FnMut(RenderStep) -> ControlFlow<()>,
     ) -> Result<Rendered, BackendError> {
-        let (start, spec) = (Instant::now(), &job.spec);
-        self.note(format!("picture {}", spec.prompt));
-        let mut hasher = Sha256::new();
-        let effective: Vec<&AdapterFile> = job.adapters.iter().filter(|file| !is_inert(file)).collect();
-        let mut shown = spec.clone();
-        // As in the engine, the prompt counts and not what it was made of.
-        shown.template = None;
-        shown.adapters.retain(|used| !job.adapters.iter().any(|file| file.id == used.name && is_inert(file)));
-        hasher.update(format!("{shown:?}"));
-        for adapter in effective {
-            hasher.update(format!("{} {} {}", adapter.hash, adapter.strength, adapter.te_strength));
-        }
-        for path in job.init.iter().flat_map(|init| std::iter::once(&init.image).chain(&init.mask)) {
-            let image = read_pixels(path).map_err(|error| BackendError::Failed(error.to_string()))?;
-            hasher.update(image.rgb);
-        }
-        let named = |file: &&EmbeddingFile| spec.prompt.split_whitespace().any(|word| word == file.word);
-        let embeddings: Vec<EmbeddingUse> = job
-            .embeddings
-            .iter()
-            .filter(named)
-            .map(|EmbeddingFile { word, hash, .. }| EmbeddingUse { word: word.clone(), hash: hash.clone() })
-            .collect();
-        hasher.update(format!("{embeddings:?}"));
-        let seed: [u8; 32] = hasher.finalize().into();
-        for step in 1..=spec.total_steps() {
-            thread::sleep(self.step_delay);
-            if let Some(latch) = &self.latch {
-                // An error says that the latch was dropped: the way is free.
-                let _ = latch.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            }
-            self.steps_done.fetch_add(1, Ordering::Relaxed);
-            let preview = squares(&seed, spec.width / 8, spec.height / 8);
-            if on_step(RenderStep { step, steps: spec.total_steps(), preview: Some(preview) }).is_break() {
-                return Err(BackendError::Cancelled);
-            }
-            if spec.prompt.contains("fail!") {
-                return Err(BackendError::Failed("The fake engine was asked to fail.".to_owned()));
-            }
-            assert!(!spec.prompt.contains("panic!"), "the fake engine was asked to panic");
-        }
-        thread::sleep(self.fixed_delay);
-        let (width, height) = spec.final_size();
-        let mut pixels = squares(&seed, width, height);
-        let withheld = spec.prompt.contains("withhold!");
-        if withheld {
-            pixels.rgb.fill(0);
-        }
-        let fingerprint = "fa4e".repeat(16);
-        Ok(Rendered {
-            pixels,
-            fingerprint,
-            withheld,
-            seconds: start.elapsed().as_secs_f64(),
-            switch_seconds: 0.0,
-            switched: false,
-            embeddings,
-            warnings: Vec::new(),
-        })
+        self.pictures(std::slice::from_ref(job), &mut |_, step| on_step(step))
+            .pop()
+            .unwrap_or(Err(BackendError::Cancelled))
+    }
+
+    fn batch(&self) -> usize {
+        self.batch.max(1)
+    }
+
+    fn render_batch(
+        &mut self,
+        jobs: &[RenderRequest],
+        on_step: &mut dyn FnMut(usize, RenderStep) -> ControlFlow<()>,
+    ) -> Vec<Result<Rendered, BackendError>> {
+        self.note(format!("batch of {}", jobs.len()));
+        self.pictures(jobs, on_step)
     }
 
     fn begin_training(&mut self, task: TrainingTask) -> Result<(), BackendError> {

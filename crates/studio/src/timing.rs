@@ -40,6 +40,12 @@ impl StepTimer {
         self.count += 1;
     }
 
+    /// The time of one of so many images that were made at once.
+    pub(crate) fn per_image(&self, images: u32) -> Self {
+        let images = images.max(1);
+        Self { first: self.first.map(|first| first / images), last: self.last / images, count: self.count }
+    }
+
     /// Milliseconds per step. The first step also holds the text encoding, so two are needed.
     pub(crate) fn step(&self) -> Option<f64> {
         let first = self.first.filter(|_| self.count > 1)?;

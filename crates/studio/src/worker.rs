@@ -31,11 +31,8 @@ enum Request {
     Pin {
         hashes: Vec<String>,
     },
-    Render {
-        job: Box<RenderRequest>,
-        stop: Arc<AtomicBool>,
-        updates: mpsc::UnboundedSender<RenderEvent>,
-    },
+    /// Images in one batch.
+    Render(Vec<Image>),
     Train(TrainCommand),
     Judge {
         reply: oneshot::Sender<Result<JudgeInfo, BackendError>>,
@@ -54,6 +51,13 @@ enum Request {
         reply: oneshot::Sender<Result<Vec<usize>, BackendError>>,
     },
     Exit,
+}
+
+/// An image to render.
+struct Image {
+    job: RenderRequest,
+    stop: Arc<AtomicBool>,
+    updates: mpsc::UnboundedSender<RenderEvent>,
 }
 
 /// A command about the current training run.
@@ -89,6 +93,7 @@ pub(crate) struct Loaded {
 #[derive(Clone)]
 pub(crate) struct Worker {
     requests: blocking::Sender<Request>,
+    batch: usize,
 }
 
 impl Worker {
@@ -106,7 +111,8 @@ impl Worker {
                     let (info, counter) = (backend.info(), backend.token_counter());
                     let (bundled_words, device_memory) = (backend.bundled_words(), backend.memory_gauge());
                     let metrics = backend.metrics();
-                    Ok((Loaded { info, counter, bundled_words, device_memory, metrics }, backend))
+                    let loaded = Loaded { info, counter, bundled_words, device_memory, metrics };
+                    Ok(((loaded, backend.batch()), backend))
                 });
                 let backend = match made {
                     Ok((loaded, backend)) => ready.send(Ok(loaded)).map(|()| backend).ok(),
@@ -117,9 +123,14 @@ impl Worker {
                 }
             })
             .map_err(|error| StudioError::Backend(format!("Cannot start the worker thread: {error}.")))?;
-        let loaded =
+        let (loaded, batch) =
             built.await.map_err(|_| gone())?.map_err(|error| StudioError::Backend(error.to_string()))?;
-        Ok((Self { requests }, loaded, thread))
+        Ok((Self { requests, batch }, loaded, thread))
+    }
+
+    /// Most images that [`Self::render_together`] takes.
+    pub(crate) fn batch(&self) -> usize {
+        self.batch
     }
 
     /// Tries an adapter file against the model; waits for the image that is being made.
@@ -146,9 +157,26 @@ impl Worker {
         stop: Arc<AtomicBool>,
     ) -> Result<mpsc::UnboundedReceiver<RenderEvent>, StudioError> {
         let (updates, receiver) = mpsc::unbounded_channel();
-        let request = Request::Render { job: Box::new(job), stop, updates };
-        self.requests.send(request).map_err(|_| gone())?;
+        self.requests.send(Request::Render(vec![Image { job, stop, updates }])).map_err(|_| gone())?;
         Ok(receiver)
+    }
+
+    /// Starts images whose specs share a batch, each with its own `stop`, as [`Self::render`] does one.
+    pub(crate) fn render_together(
+        &self,
+        jobs: Vec<(RenderRequest, Arc<AtomicBool>)>,
+    ) -> Result<Vec<mpsc::UnboundedReceiver<RenderEvent>>, StudioError> {
+        let (images, receivers) = jobs
+            .into_iter()
+            .map(|(job, stop)| {
+                let (updates, receiver) = mpsc::unbounded_channel();
+                (Image { job, stop, updates }, receiver)
+            })
+            .unzip::<_, _, Vec<_>, Vec<_>>();
+        if !images.is_empty() {
+            self.requests.send(Request::Render(images)).map_err(|_| gone())?;
+        }
+        Ok(receivers)
     }
 
     /// Begins a training run.
@@ -248,25 +276,7 @@ fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
                     Ok(())
                 });
             }
-            Request::Render { job, stop, updates } => {
-                let start = Instant::now();
-                let wanted = Some(adapters(&job));
-                let switched = in_effect != wanted;
-                let result = guarded(|| {
-                    backend.render(&job, &mut |step| {
-                        let heard = updates.send(RenderEvent::Step(step, start.elapsed())).is_ok();
-                        if heard && !stop.load(Ordering::Relaxed) {
-                            ControlFlow::Continue(())
-                        } else {
-                            ControlFlow::Break(())
-                        }
-                    })
-                });
-                // One that failed may have put them into effect or not.
-                in_effect = if result.is_ok() { wanted } else { None };
-                let result = result.map(|rendered| Rendered { switched, ..rendered });
-                let _ = updates.send(RenderEvent::Ended(result, start.elapsed()));
-            }
+            Request::Render(images) => in_effect = render(&mut backend, images, in_effect),
             Request::Train(asked) => train(&mut backend, asked),
             Request::Judge { reply } => {
                 let _ = reply.send(guarded(|| backend.judge()));
@@ -285,8 +295,45 @@ fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
     }
 }
 
-/// The adapters of a request, with their strengths as bits.
-fn adapters(job: &RenderRequest) -> Vec<(String, u64, u64)> {
+/// Adapters by hash, with their strengths as bits.
+type InEffect = Vec<(String, u64, u64)>;
+
+/// Renders images; the adapters in effect afterwards, of those before.
+fn render<B: Backend>(backend: &mut B, images: Vec<Image>, before: Option<InEffect>) -> Option<InEffect> {
+    let start = Instant::now();
+    let (jobs, followers): (Vec<_>, Vec<_>) =
+        images.into_iter().map(|Image { job, stop, updates }| (job, (stop, updates))).unzip();
+    let wanted = jobs.first().map(adapters);
+    let mut on_step = |image: usize, step: RenderStep| {
+        let (stop, updates) = &followers[image];
+        let heard = updates.send(RenderEvent::Step(step, start.elapsed())).is_ok();
+        if heard && !stop.load(Ordering::Relaxed) {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    };
+    let results = match &jobs[..] {
+        [job] => vec![guarded(|| backend.render(job, &mut |step| on_step(0, step)))],
+        // Of a batch that panics each image is tried alone, so that one fails no other.
+        jobs => guarded(|| Ok(backend.render_batch(jobs, &mut on_step))).unwrap_or_else(|_| {
+            let alone = |(image, job)| guarded(|| backend.render(job, &mut |step| on_step(image, step)));
+            jobs.iter().enumerate().map(alone).collect()
+        }),
+    };
+    // One that failed may have put them into effect or not.
+    let known = results.iter().any(Result::is_ok);
+    let mut switched = before != wanted;
+    for (result, (_, updates)) in results.into_iter().zip(&followers) {
+        // Only one of a batch waited for the switch.
+        let result = result.map(|image| Rendered { switched: std::mem::take(&mut switched), ..image });
+        let _ = updates.send(RenderEvent::Ended(result, start.elapsed()));
+    }
+    wanted.filter(|_| known)
+}
+
+/// The adapters of a request.
+fn adapters(job: &RenderRequest) -> InEffect {
     let bits =
         |file: &crate::AdapterFile| (file.hash.clone(), file.strength.to_bits(), file.te_strength.to_bits());
     job.adapters.iter().map(bits).collect()

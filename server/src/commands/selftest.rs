@@ -79,6 +79,9 @@ pub(crate) struct MeasureArgs {
     /// Steps of an image with the first adapter in effect; 0: none is made
     #[arg(long, value_name = "N", default_value_t = 0)]
     adapter_steps: u32,
+    /// Number of images that are also made in one batch; repeatable
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    batch: Vec<u16>,
     /// Write the image to this PNG file
     #[arg(long, value_name = "FILE.png")]
     out: Option<PathBuf>,
@@ -126,7 +129,8 @@ impl MeasureArgs {
             text.push(pipeline.time_prompts(&["", &self.prompt])?);
         }
         let with_adapter = self.with_adapter(&mut pipeline, &spec)?;
-        let report = serde_json::json!({
+        let batches = self.batches(&mut pipeline, &spec)?;
+        let mut report = serde_json::json!({
             "program": format!("Adire {}", env!("CARGO_PKG_VERSION")),
             "device": info.device,
             "dtype": info.dtype,
@@ -152,6 +156,9 @@ impl MeasureArgs {
             "fingerprint_seconds": switched.hashing,
             "other_fingerprints": switched.different,
         });
+        for (images, seconds) in batches {
+            report[format!("seconds_of_{images}")] = seconds.into();
+        }
         if let Some(out) = &self.out {
             let (width, height) = (self.size, self.size);
             image::save_buffer(out, &first.rgb, width, height, image::ColorType::Rgb8)
@@ -176,6 +183,29 @@ impl MeasureArgs {
         let image = render(pipeline, &GenerationSpec { steps: self.adapter_steps, ..spec.clone() })?;
         pipeline.set_adapters(&[])?;
         Ok(Some(image.seconds))
+    }
+
+    /// Sizes of batches, each with the seconds of one of its images.
+    fn batches(&self, pipeline: &mut Pipeline, spec: &GenerationSpec) -> anyhow::Result<Vec<(u16, f64)>> {
+        let mut measured = Vec::with_capacity(self.batch.len());
+        for images in &self.batch {
+            let mut seconds = f64::INFINITY;
+            // The faster of two, after a short one that prepares the size.
+            for steps in [spec.steps.min(3), spec.steps, spec.steps] {
+                let of_seed = |seed| GenerationSpec { seed, steps, ..spec.clone() };
+                let specs: Vec<_> = (0..u64::from(*images)).map(of_seed).collect();
+                let begun = Instant::now();
+                let made = pipeline.generate_batch(&specs.iter().collect::<Vec<_>>(), &mut |_, _| {
+                    ControlFlow::Continue(())
+                })?;
+                made.into_iter().collect::<adire_engine::Result<Vec<_>>>()?;
+                if steps == spec.steps {
+                    seconds = seconds.min(begun.elapsed().as_secs_f64() / f64::from(*images));
+                }
+            }
+            measured.push((*images, seconds));
+        }
+        Ok(measured)
     }
 
     /// First in turn to each adapter and to none, which may be held from the second round on; then to strengths that are new.

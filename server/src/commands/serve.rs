@@ -97,6 +97,10 @@ pub(crate) struct ServeArgs {
     /// Largest adapter strength in requests, either sign
     #[arg(long, value_name = "N", env = "ADIRE_MAX_STRENGTH", default_value_t = 5.0, value_parser = model_args::strength_limit)]
     max_strength: f64,
+    /// Images that are computed together, 1 to 16: those of one generation, or of several that wait, if their size, steps,
+    /// sampler and adapters are the same. Without it 4 on a GPU, 1 on the CPU
+    #[arg(long, value_name = "N", env = "ADIRE_BATCH", value_parser = clap::value_parser!(u8).range(1..=16))]
+    batch: Option<u8>,
     /// Log format; RUST_LOG sets the level
     #[arg(long, env = "ADIRE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -178,10 +182,11 @@ impl ServeArgs {
             }
             let model = folder.get_or_init(|| model);
             let (most, (judge, parts)) = (self.max_strength, self.judge.find(model));
+            let batch = self.batch.map(usize::from);
             let folder = model.clone();
             let load = move || {
                 let backend = EngineBackend::load(&folder, &options)?;
-                Ok(backend.with_max_strength(most).with_judge(judge, parts))
+                Ok(backend.with_max_strength(most).with_batch(batch).with_judge(judge, parts))
             };
             let studio = Studio::open(config, load).await?;
             bundled::add(&studio, model).await;

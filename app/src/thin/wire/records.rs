@@ -48,7 +48,7 @@ records! {
         warnings, links
     }
     Links { this as "self", events, page }
-    Progress { image, images, step, steps, remaining_ms, preview }
+    Progress { image, images, batch, step, steps, remaining_ms, preview }
     ImageRecord { hash, url, generation, index, created_at, recipe, infotext }
     Recipe {
         spec, adapter_hashes, embeddings, vae, model, model_hash, device, dtype, version, fingerprint, withheld, seconds,
@@ -227,6 +227,7 @@ mod tests {
         let progress = Progress {
             image: 1,
             images: 2,
+            batch: 1,
             step: 3,
             steps: 20,
             remaining_ms: Some(900),

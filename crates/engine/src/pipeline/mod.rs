@@ -1,7 +1,9 @@
 //! The pipeline from request to image: text encoding, guided denoising, decoding, safety checker. Knows neither jobs
 //! nor any files but the model's.
 
+mod batch;
 mod folder;
+mod images;
 mod init_image;
 mod passes;
 mod planned;
@@ -21,7 +23,7 @@ use adire_protocol::{GenerationSpec, ModelInfo, lora_tag};
 use candle_core::{DType, Device, Tensor};
 
 pub use self::init_image::{InitImage, InpaintMask};
-use self::{passes::Passes, planned::Models, preview::Preview};
+use self::{planned::Models, preview::Preview};
 use crate::{
     Embedding, Embeddings, EngineError, Gpu, Manifest, Result, Rgb8, SafetyChecker, TextEncoder, Tokenizer,
     UNet, Vae,
@@ -105,7 +107,7 @@ pub struct Output {
     pub latents: Tensor,
     /// Whether the safety checker blocked the image: it is black, the latent zero.
     pub withheld: bool,
-    /// Seconds for the whole image.
+    /// Seconds for the whole image; of a batch, its share.
     pub seconds: f64,
     /// Embeddings used by the prompts: word and sha256 of the file.
     pub embeddings: Vec<(String, String)>,
@@ -372,36 +374,12 @@ impl Pipeline {
         init_image: Option<InitImage<'_>>,
         on_step: &mut dyn FnMut(StepReport) -> ControlFlow<()>,
     ) -> Result<Output> {
-        let started = Instant::now();
+        let begun = Instant::now();
         self.check(spec, init_image)?;
-        let guided = spec.guidance > 1.0;
-        let prompt = lora_tag::without(&spec.prompt).into_owned();
-        let prompts = if guided { vec![spec.negative_prompt.clone(), prompt] } else { vec![prompt] };
         self.models.prepare(&mut self.unet, &mut self.text)?;
-        let Context { states: context, embeddings } = self.context(prompts, spec.clip_skip)?;
-        let mut models = self.models.take();
-        let mut passes = Passes { pipeline: self, models: &mut models, spec, context, done: 0, on_step };
-        let latents = passes.base_pass(init_image);
-        let latents = match &spec.hires {
-            Some(hires) => latents.and_then(|latents| passes.hires_pass(hires, &latents)),
-            None => latents,
-        };
-        self.models = models;
-        self.models.rest();
-        let mut latents = latents?;
-        let mut image = self.decode_image(&latents)?;
-        if let Some(init_image) = init_image.filter(|_| spec.keep_unmasked.unwrap_or(true)) {
-            init_image.restore_unmasked(&mut image);
-        }
-        let withheld = match &self.safety {
-            Some(checker) => checker.check(&image)?.flagged,
-            None => false,
-        };
-        if withheld {
-            image.data.fill(0);
-            latents = latents.zeros_like()?;
-        }
-        Ok(Output { image, latents, withheld, seconds: started.elapsed().as_secs_f64(), embeddings })
+        let context = self.context_of(spec)?;
+        let mut made = self.images(begun, &[spec], &[&context], init_image, &mut |_, step| on_step(step))?;
+        made.pop().unwrap_or(Err(EngineError::Cancelled))
     }
 
     /// Validates the request against the model.
@@ -441,6 +419,14 @@ impl Pipeline {
         let begun = Instant::now();
         self.context(prompts.iter().map(|prompt| (*prompt).to_owned()).collect(), 1)?;
         Ok(begun.elapsed().as_secs_f64())
+    }
+
+    /// The encoded prompts of a spec.
+    fn context_of(&mut self, spec: &GenerationSpec) -> Result<Context> {
+        let prompt = lora_tag::without(&spec.prompt).into_owned();
+        let guided = spec.guidance > 1.0;
+        let prompts = if guided { vec![spec.negative_prompt.clone(), prompt] } else { vec![prompt] };
+        self.context(prompts, spec.clip_skip)
     }
 
     /// Encodes the prompts, or returns the cached context ([`crate::context`]).

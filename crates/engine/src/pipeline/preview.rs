@@ -51,10 +51,10 @@ impl Preview {
         })
     }
 
-    /// The image of the first latent of `latents` [batch, channels, height, width], in their size.
-    pub(crate) fn render(&self, latents: &Tensor) -> Result<Rgb8> {
+    /// The image of one of `latents` [batch, channels, height, width], in their size.
+    pub(crate) fn render(&self, latents: &Tensor, image: usize) -> Result<Rgb8> {
         let (_, _, height, width) = latents.dims4()?;
-        let samples = rows(&latents.narrow(0, 0, 1)?)?;
+        let samples = rows(&latents.narrow(0, image, 1)?)?;
         let data = samples
             .iter()
             .flat_map(|sample| {

@@ -22,7 +22,7 @@ use std::{
     time::Instant,
 };
 
-use adire_protocol::{Event, Intake, QueueStatus, WaitReason};
+use adire_protocol::{Event, GenerationSpec, Intake, QueueStatus, WaitReason};
 use tokio::sync::Notify;
 
 pub(crate) use hold::{Hold, Stop};
@@ -271,6 +271,13 @@ impl Work {
         let state = self.lock();
         let mut ids = state.waiting.keys().map(|(_, id)| id);
         ids.next().filter(|_| ids.next().is_none()).cloned()
+    }
+
+    /// The first generation that waits here whose images share a batch with one of `spec`.
+    pub(crate) fn waiting_like(&self, spec: &GenerationSpec) -> Option<String> {
+        let state = self.lock();
+        let like = |generation: &QueuedGeneration| generation.spec.shares_batch(spec);
+        state.waiting.iter().find(|(_, waiting)| like(&waiting.generation)).map(|((_, id), _)| id.clone())
     }
 
     /// A job of that kind waits, or may wait.

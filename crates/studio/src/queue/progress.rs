@@ -14,8 +14,16 @@ use crate::{
 };
 
 impl Work {
-    /// Publishes how far a running generation is. `here` counts images made by this run, before this one.
-    pub(crate) fn progress(&self, id: &str, mut progress: Progress, here: u32, timer: &StepTimer) {
+    /// Publishes how far a running generation is. `here` counts images made by this run, before those of `progress`; `together`
+    /// those that are made at once, other generations' included.
+    pub(crate) fn progress(
+        &self,
+        id: &str,
+        mut progress: Progress,
+        here: u32,
+        together: u32,
+        timer: &StepTimer,
+    ) {
         let mut state = self.lock();
         let timing = state.timing;
         let Some(running) = state.running.iter_mut().find(|running| running.generation.id == id) else {
@@ -23,15 +31,15 @@ impl Work {
         };
         let known = timing.cost(&running.generation.spec);
         // What this image shows of itself is nearer to the truth than the average.
-        let cost = match (timer.step(), known) {
+        let cost = match (timer.per_image(together).step(), known) {
             (Some(step), known) => Some(ImageCost { step, fixed: known.map_or(0.0, |cost| cost.fixed) }),
             (None, known) => known,
         };
-        let images = f64::from(running.generation.left().saturating_sub(here + 1));
+        let images = f64::from(running.generation.left().saturating_sub(here + progress.batch));
         let steps = f64::from(progress.steps);
         let remaining = cost.map(|cost| {
             let this = (steps - f64::from(progress.step)) * cost.step + cost.fixed;
-            this + images * (steps * cost.step + cost.fixed)
+            f64::from(together) * this + images * (steps * cost.step + cost.fixed)
         });
         progress.remaining_ms = remaining.map(whole);
         running.remaining = remaining.map(|ms| (Instant::now(), ms));
@@ -41,9 +49,16 @@ impl Work {
         }
     }
 
-    /// Updates the averages from a finished image.
-    pub(crate) fn record_timing(&self, spec: &GenerationSpec, timer: &StepTimer, total: Duration) {
-        self.lock().timing.add_measurement(spec, timer, total);
+    /// Updates the averages from images that were finished together.
+    pub(crate) fn record_timing(
+        &self,
+        spec: &GenerationSpec,
+        timer: &StepTimer,
+        total: Duration,
+        images: u32,
+    ) {
+        let each = total / images.max(1);
+        self.lock().timing.add_measurement(spec, &timer.per_image(images), each);
     }
 
     /// What images cost at the native size.

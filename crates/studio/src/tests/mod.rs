@@ -2,6 +2,7 @@
 
 mod adapters;
 mod alerts;
+mod batches;
 mod blobs;
 mod cases;
 mod comparisons;

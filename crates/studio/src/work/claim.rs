@@ -78,14 +78,34 @@ pub(super) async fn next(
 ) -> Result<Option<(Claimed, Arc<Hold>)>, StudioError> {
     loop {
         let Some(claimed) = claimer.claim(&shared.store, only.take()).await? else { return Ok(None) };
-        let hold = shared.work.hold(&claimed);
-        if !given_up(claimed.attempts) {
-            return Ok(Some((claimed, hold)));
+        if let Some(held) = hold(shared, kind, claimed).await {
+            return Ok(Some(held));
         }
-        let (what, advice) = (kind.kind().in_words(), kind.advice());
-        let message = format!(
-            "The server crashed {MAX_ATTEMPTS} times during this {what}, so it is not retried. {advice}"
-        );
-        rest(shared, &hold, kind, Err(Stop::Failed(message.trim_end().to_owned())), None).await;
     }
+}
+
+/// The same for one job in particular; `None`: it has been claimed elsewhere, has ended, or fails.
+pub(super) async fn this(
+    shared: &Shared,
+    kind: &dyn Kind,
+    claimer: &Claimer,
+    id: &str,
+) -> Result<Option<(Claimed, Arc<Hold>)>, StudioError> {
+    match shared.store.take(id, &claimer.node).await? {
+        Some(claimed) => Ok(hold(shared, kind, claimed).await),
+        None => Ok(None),
+    }
+}
+
+/// Holds a job that has been claimed, unless that was too often.
+async fn hold(shared: &Shared, kind: &dyn Kind, claimed: Claimed) -> Option<(Claimed, Arc<Hold>)> {
+    let hold = shared.work.hold(&claimed);
+    if !given_up(claimed.attempts) {
+        return Some((claimed, hold));
+    }
+    let (what, advice) = (kind.kind().in_words(), kind.advice());
+    let message =
+        format!("The server crashed {MAX_ATTEMPTS} times during this {what}, so it is not retried. {advice}");
+    rest(shared, &hold, kind, Err(Stop::Failed(message.trim_end().to_owned())), None).await;
+    None
 }

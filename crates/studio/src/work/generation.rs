@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     kind::{Entry, Kind, OnDevice, Progressed, Run, Wait, behind},
-    render::{render_image, store_image},
+    render::{Place, Updates, follow, lead, store_image},
 };
 use crate::{
     AdapterFile, EmbeddingFile, InitFiles, RenderRequest, StudioError, adapters, embeddings,
@@ -131,7 +131,7 @@ impl OnDevice for Generations {
 }
 
 /// A generation that this node runs.
-struct GenerationRun {
+pub(super) struct GenerationRun {
     hold: Arc<Hold>,
     claimed: Claimed,
     generation: QueuedGeneration,
@@ -164,34 +164,78 @@ impl GenerationRun {
         Ok(Self { hold, claimed, generation, files: None, left, here: 0 })
     }
 
-    /// Makes its next image.
-    async fn image(&mut self, shared: &Shared) -> Result<Progressed, Stop> {
-        let Some(index) = self.left.pop_front() else {
-            // All were there already.
-            shared.work.shadow_waits();
-            return Ok(Progressed::Done);
-        };
-        let spec = self.generation.spec.of_image(index);
-        let files = match &self.files {
-            Some((adapters, files)) if *adapters == spec.adapters => files,
-            _ => &self.files.insert((spec.adapters.clone(), files(shared, &spec).await?)).1,
-        };
-        let Files { adapters, embeddings, init } = files;
-        let (adapters, embeddings, init) = (adapters.clone(), embeddings.clone(), init.clone());
-        let render = RenderRequest { spec, adapters, embeddings, init };
-        let (generation, hold) = (&self.generation, &self.hold);
-        let rendered = render_image(shared, generation, &render, (index, self.here), hold).await?;
-        let last = self.left.is_empty();
-        let written = store_image(shared, generation, &hold.lease, render, (index, last), rendered).await?;
-        self.here += 1;
-        if !last {
-            return Ok(Progressed::More);
-        }
-        if written.shadowed {
-            shared.work.shadow_waits();
-        }
-        Ok(Progressed::Written(written.end))
+    /// The spec of its next image; nothing where all are there, or it has to stop.
+    pub(super) fn next(&self) -> Option<GenerationSpec> {
+        self.hold
+            .stopped()
+            .is_none()
+            .then(|| self.left.front().map(|index| self.generation.spec.of_image(*index)))?
     }
+
+    /// How many of its next images, at most so many, share a batch with one of a spec.
+    pub(super) fn sharing(&self, spec: &GenerationSpec, most: usize) -> usize {
+        let shares = |index: &&u32| self.generation.spec.of_image(**index).shares_batch(spec);
+        self.left.iter().take(most).take_while(shares).count()
+    }
+
+    /// Takes so many images on.
+    pub(super) async fn prepare(&mut self, shared: &Shared, images: usize) -> Result<Vec<Image>, Stop> {
+        let mut prepared = Vec::with_capacity(images);
+        for index in self.left.drain(..images.min(self.left.len())).collect::<Vec<_>>() {
+            let spec = self.generation.spec.of_image(index);
+            let files = match &self.files {
+                Some((adapters, files)) if *adapters == spec.adapters => files,
+                _ => &self.files.insert((spec.adapters.clone(), files(shared, &spec).await?)).1,
+            };
+            let Files { adapters, embeddings, init } = files;
+            let (adapters, embeddings, init) = (adapters.clone(), embeddings.clone(), init.clone());
+            prepared.push(Image { index, render: RenderRequest { spec, adapters, embeddings, init } });
+        }
+        Ok(prepared)
+    }
+
+    /// Follows images that were started, `together` with those of other runs, and stores each.
+    pub(super) async fn finish(
+        &mut self,
+        shared: &Shared,
+        images: Vec<(Image, Updates)>,
+        together: u32,
+    ) -> Result<Progressed, Stop> {
+        let (generation, hold) = (&self.generation, &self.hold);
+        let (batch, before) = (images.len() as u32, self.here);
+        let mut end = None;
+        for (at, (Image { index, render }, updates)) in images.into_iter().enumerate() {
+            let rendered = if at == 0 {
+                let place = Place { index, here: before, batch, together };
+                lead(shared, generation, &render, place, hold, updates).await?
+            } else {
+                follow(hold, updates).await?
+            };
+            let last = self.left.is_empty() && at + 1 == batch as usize;
+            let written =
+                store_image(shared, generation, &hold.lease, render, (index, last), rendered).await?;
+            self.here += 1;
+            if last && written.shadowed {
+                shared.work.shadow_waits();
+            }
+            end = last.then_some(written.end);
+        }
+        match end {
+            Some(end) => Ok(Progressed::Written(end)),
+            None if !self.left.is_empty() => Ok(Progressed::More),
+            None => {
+                // All were there already.
+                shared.work.shadow_waits();
+                Ok(Progressed::Done)
+            }
+        }
+    }
+}
+
+/// An image to make.
+pub(super) struct Image {
+    index: u32,
+    pub(super) render: RenderRequest,
 }
 
 impl Run for GenerationRun {
@@ -200,7 +244,13 @@ impl Run for GenerationRun {
     }
 
     fn unit<'a>(&'a mut self, shared: &'a Arc<Shared>) -> BoxFuture<'a, Result<Progressed, Stop>> {
-        Box::pin(self.image(shared))
+        Box::pin(async move {
+            let images = self.prepare(shared, 1).await?;
+            let jobs = images.iter().map(|image| (image.render.clone(), self.hold.stop.clone()));
+            let updates = shared.worker.render_together(jobs.collect())?;
+            let together = images.len() as u32;
+            self.finish(shared, images.into_iter().zip(updates).collect(), together).await
+        })
     }
 
     /// Between two images, newcomers go first.

@@ -1,6 +1,6 @@
 //! What a kind of job is: all that jobs of different kinds do not share. `kinds` lists them.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use adire_protocol::{QueuedKind, WaitReason};
 use futures::future::{BoxFuture, ready};
@@ -93,7 +93,7 @@ pub(crate) trait OnDevice: Kind {
 }
 
 /// A job that this node runs.
-pub(crate) trait Run: Send {
+pub(crate) trait Run: Any + Send {
     fn hold(&self) -> &Arc<Hold>;
 
     /// Does its next unit.

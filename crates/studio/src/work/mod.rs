@@ -1,7 +1,8 @@
-//! Runs the queue: jobs are claimed under a lease (`claim`, `lease`) and run unit by unit by one task (`scheduler`) until they
-//! come to `rest`. A kind of job is one file that implements `kind::Kind` and a line in `kinds`: `generation`, `training`,
+//! Runs the queue: jobs are claimed under a lease (`claim`, `lease`) and run unit by unit by one task (`scheduler`; `batch`: of several jobs at
+//! once) until they come to `rest`. A kind of job is one file that implements `kind::Kind` and a line in `kinds`: `generation`, `training`,
 //! `push`, or a folder with a file for each step: `evaluation`. `shadow` is what is done while none waits.
 
+mod batch;
 mod claim;
 mod evaluation;
 mod generation;

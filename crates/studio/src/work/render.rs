@@ -1,9 +1,8 @@
-//! Renders one image of a generation: run by the worker, reported step by step, stored and published.
-
-use std::sync::Arc;
+//! An image of a generation: followed step by step while the worker renders it, stored and published.
 
 use adire_protocol::{Event, GenerationEvent, ImageRecord, Progress, Recipe, infotext};
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
 use crate::{
     AdapterFile, BackendError, RenderRequest, Rendered,
@@ -17,18 +16,31 @@ use crate::{
     worker::RenderEvent,
 };
 
-/// Renders one image and publishes its progress.
-pub(crate) async fn render_image(
+/// What follows an image that has been started.
+pub(crate) type Updates = mpsc::UnboundedReceiver<RenderEvent>;
+
+/// Where an image stands among those that are made with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Its index in the generation.
+    pub(crate) index: u32,
+    /// Images of the generation that this run made before.
+    pub(crate) here: u32,
+    /// Images of the generation in this batch.
+    pub(crate) batch: u32,
+    /// Images in this batch.
+    pub(crate) together: u32,
+}
+
+/// Follows the first image of a generation in a batch to its end, and publishes the progress of all of them.
+pub(crate) async fn lead(
     shared: &Shared,
     generation: &QueuedGeneration,
     render: &RenderRequest,
-    (index, here): (u32, u32),
-    hold: &Arc<Hold>,
+    Place { index, here, batch, together }: Place,
+    hold: &Hold,
+    mut updates: Updates,
 ) -> Result<Rendered, Stop> {
-    if let Some(why) = hold.stopped() {
-        return Err(why);
-    }
-    let mut updates = shared.worker.render(render.clone(), hold.stop.clone())?;
     let mut timer = StepTimer::default();
     while let Some(update) = updates.recv().await {
         match update {
@@ -37,6 +49,7 @@ pub(crate) async fn render_image(
                 let progress = Progress {
                     image: index,
                     images: generation.spec.count,
+                    batch,
                     step: step.step,
                     steps: step.steps,
                     remaining_ms: None,
@@ -44,22 +57,41 @@ pub(crate) async fn render_image(
                     // wait for it. When the next step has ended already, its preview is the one to show.
                     preview: step.preview.as_ref().filter(|_| updates.is_empty()).and_then(data_url),
                 };
-                shared.work.progress(&generation.id, progress, here, &timer);
+                shared.work.progress(&generation.id, progress, here, together, &timer);
             }
-            RenderEvent::Ended(Ok(rendered), total) => {
-                shared.work.record_timing(&render.spec, &timer, total);
-                return Ok(rendered);
-            }
-            RenderEvent::Ended(Err(BackendError::Failed(message)), _) => {
-                return Err(Stop::Failed(message));
-            }
-            RenderEvent::Ended(Err(BackendError::Cancelled), _) => {
-                let nobody = || Stop::Failed("The engine stopped without being cancelled.".to_owned());
-                return Err(hold.stopped().unwrap_or_else(nobody));
+            RenderEvent::Ended(result, total) => {
+                if result.is_ok() {
+                    shared.work.record_timing(&render.spec, &timer, total, together);
+                }
+                return ended(result, hold);
             }
         }
     }
-    Err(Stop::Failed("The worker thread has stopped. Restart the server.".to_owned()))
+    Err(gone())
+}
+
+/// Waits for another image of it.
+pub(crate) async fn follow(hold: &Hold, mut updates: Updates) -> Result<Rendered, Stop> {
+    while let Some(update) = updates.recv().await {
+        if let RenderEvent::Ended(result, _) = update {
+            return ended(result, hold);
+        }
+    }
+    Err(gone())
+}
+
+fn ended(result: Result<Rendered, BackendError>, hold: &Hold) -> Result<Rendered, Stop> {
+    result.map_err(|error| match error {
+        BackendError::Failed(message) => Stop::Failed(message),
+        BackendError::Cancelled => {
+            let nobody = || Stop::Failed("The engine stopped without being cancelled.".to_owned());
+            hold.stopped().unwrap_or_else(nobody)
+        }
+    })
+}
+
+fn gone() -> Stop {
+    Stop::Failed("The worker thread has stopped. Restart the server.".to_owned())
 }
 
 /// Stores a finished image and publishes it. With the `last` one the generation is done.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{
+    batch::{advance, advance_together, next_image},
     claim::{self, Claimer},
     kind::{OnDevice, Progressed, Run, Turn},
     kinds::all_kinds,
@@ -164,12 +165,52 @@ impl Scheduler {
     async fn unit_of(&mut self, at: usize) {
         let lane = &mut self.lanes[at];
         let Some(next) = lane.next() else { return };
-        let (kind, mut run) = (lane.kind, lane.runs.swap_remove(next));
+        let (kind, run) = (lane.kind, lane.runs.swap_remove(next));
         let shared = self.shared.clone();
-        match self.beside(Some(kind), advance(run.as_mut(), &shared)).await {
-            Ok(Progressed::More) => self.lanes[at].runs.push(run),
-            result => end(&shared, kind, run, result).await,
+        let mut runs = self.together(at, run).await;
+        let results = self.beside(Some(kind), advance_together(&mut runs, &shared)).await;
+        for (run, result) in runs.into_iter().zip(results) {
+            match result {
+                Ok(Progressed::More) => self.lanes[at].runs.push(run),
+                result => end(&shared, kind, run, result).await,
+            }
         }
+    }
+
+    /// A run with those whose next images share a batch with its own: of those under way first, then of those that wait.
+    async fn together(&mut self, at: usize, run: Box<dyn Run>) -> Vec<Box<dyn Run>> {
+        let (shared, lane) = (self.shared.clone(), &mut self.lanes[at]);
+        let most = shared.worker.batch();
+        let spec = next_image(run.as_ref()).filter(|_| most > 1);
+        let mut runs = vec![run];
+        let Some(spec) = spec else { return runs };
+        let shares = |run: &dyn Run| next_image(run).is_some_and(|other| other.shares_batch(&spec));
+        lane.runs.sort_by_key(|run| run.due());
+        while runs.len() < most
+            && let Some(other) = lane.runs.iter().position(|run| shares(run.as_ref()))
+        {
+            runs.push(lane.runs.remove(other));
+        }
+        while runs.len() < most
+            && let Some(id) = shared.work.waiting_like(&spec)
+        {
+            let claimed = claim::this(&shared, lane.kind, &lane.claimer, &id).await;
+            let (claimed, hold) = match claimed {
+                Ok(Some(claimed)) => claimed,
+                // It is looked at again with the next unit.
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "a generation could not join a batch");
+                    break;
+                }
+            };
+            match lane.kind.begin(&shared, claimed, hold.clone()).await {
+                Ok(run) if shares(run.as_ref()) => runs.push(run),
+                Ok(run) => lane.runs.push(run),
+                Err(stop) => rest(&shared, &hold, lane.kind, Err(stop), None).await,
+            }
+        }
+        runs
     }
 
     /// Does a unit of a shadow's pair if nothing else is there to do; whether there was one.
@@ -241,15 +282,6 @@ impl Scheduler {
         shared.work.set_unit_reason(None);
         result
     }
-}
-
-/// Does the next unit of a run, or prepares its stop if it must.
-async fn advance(run: &mut dyn Run, shared: &Arc<Shared>) -> Result<Progressed, Stop> {
-    if let Some(stop) = run.hold().stopped() {
-        run.save(shared).await?;
-        return Err(stop);
-    }
-    run.unit(shared).await
 }
 
 /// Writes how a run ends or why it stops, and clears it away.

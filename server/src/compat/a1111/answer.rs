@@ -1,6 +1,6 @@
 //! A1111's answers.
 
-use adire_protocol::{Generation, GenerationSpec, GenerationState, Sampling};
+use adire_protocol::{Generation, GenerationSpec, GenerationState, Progress, Sampling};
 use cookie::time::OffsetDateTime;
 use serde_json::{Map, Value, json};
 
@@ -88,8 +88,7 @@ pub(crate) fn progress(active: &[Generation], with_image: bool) -> Value {
     let progress = first.progress.as_ref();
     let (image, images) = progress.map_or((0, first.spec.count), |it| (it.image, it.images.max(1)));
     let (step, steps) = progress.map_or((0, first.spec.total_steps()), |it| (it.step, it.steps.max(1)));
-    let of_image = f64::from(step) / f64::from(steps.max(1));
-    let share = (f64::from(image) + of_image) / f64::from(images.max(1));
+    let share = progress.map_or(0.0, Progress::fraction);
     let left = progress.map_or(first.wait_ms, |it| it.remaining_ms).unwrap_or_default();
     let preview = progress.and_then(|it| it.preview.as_deref()).filter(|_| with_image);
     let preview = preview.map(|preview| preview.rsplit_once(',').map_or(preview, |(_, data)| data));
