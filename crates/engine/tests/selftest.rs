@@ -5,13 +5,20 @@
 #[expect(dead_code, unreachable_pub, reason = "each test file uses a part")]
 mod common;
 
-use adire_engine::selftest::{self, Row};
+use adire_engine::{
+    Placement,
+    selftest::{self, Row},
+};
 use adire_protocol::Sampling;
 use candle_core::{DType, Device};
 use common::golden;
 
+fn on_cpu(dtype: DType) -> Placement {
+    Placement { device: Device::Cpu, gpu: None, dtype, note: None }
+}
+
 fn rows(dtype: DType) -> Vec<Row> {
-    let rows = selftest::run(&golden(""), &Device::Cpu, dtype, &mut |row| println!("{row}")).unwrap();
+    let rows = selftest::run(&golden(""), &on_cpu(dtype), &mut |row| println!("{row}")).unwrap();
     let wrong: Vec<String> = rows.iter().filter(|row| !row.holds()).map(ToString::to_string).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     rows
@@ -41,6 +48,6 @@ fn every_comparison_holds_in_half_precision() {
 #[test]
 fn a_folder_without_goldens_is_told_by_its_file() {
     let folder = tempfile::tempdir().unwrap();
-    let error = selftest::run(folder.path(), &Device::Cpu, DType::F32, &mut |_| ()).unwrap_err().to_string();
+    let error = selftest::run(folder.path(), &on_cpu(DType::F32), &mut |_| ()).unwrap_err().to_string();
     assert!(error.contains("modules.safetensors"), "{error}");
 }

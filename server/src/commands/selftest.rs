@@ -37,7 +37,7 @@ impl SelftestArgs {
         }
         // Not println!, which panics when stdout is closed.
         let mut out = std::io::stdout();
-        let rows = selftest::run(&self.goldens, &place.device, place.dtype, &mut |row| {
+        let rows = selftest::run(&self.goldens, &place, &mut |row| {
             let _ = writeln!(out, "{row}");
         })?;
         let wrong = rows.iter().filter(|row| !row.holds()).count();

@@ -23,7 +23,8 @@ use adire_protocol::{GenerationSpec, ModelInfo, lora_tag};
 use candle_core::{DType, Device, Tensor};
 
 pub use self::init_image::{InitImage, InpaintMask};
-use self::{planned::Models, preview::Preview};
+pub(crate) use self::planned::Models;
+use self::preview::Preview;
 use crate::{
     Embedding, Embeddings, EngineError, Gpu, Manifest, Result, Rgb8, SafetyChecker, TextEncoder, Tokenizer,
     UNet, Vae,
@@ -71,18 +72,18 @@ impl Default for LoadOptions {
 
 impl LoadOptions {
     /// The GPU that plans run on.
-    fn target(&self) -> Option<Target> {
+    pub(crate) fn target(&self) -> Option<Target> {
         self.gpu.as_ref().map(|gpu| gpu.target(self.dtype))
     }
 
     /// When the weights of layers are read: a plan does so itself.
-    fn reading(&self) -> Reading {
+    pub(crate) fn reading(&self) -> Reading {
         let is_planned = self.gpu.is_some() || plan::is_on(&self.device, self.dtype);
         if is_planned { Reading::Deferred } else { Reading::Now }
     }
 
     /// The type of the models' tensors.
-    fn tensors(&self) -> DType {
+    pub(crate) fn tensors(&self) -> DType {
         if self.gpu.is_some() { DType::F32 } else { plan::tensors(&self.device, self.dtype) }
     }
 }

@@ -14,7 +14,7 @@ type Layers<'a> = dyn Fn(&Tensor, usize) -> Result<Tensor> + 'a;
 
 /// The models' way to compute.
 #[derive(Debug, Default)]
-pub(super) enum Models {
+pub(crate) enum Models {
     /// By their modules: on candle's GPU, and in f16 on the CPU.
     #[default]
     Modules,
@@ -29,7 +29,7 @@ pub(super) enum Models {
 }
 
 impl Models {
-    pub(super) fn new(options: &LoadOptions) -> Self {
+    pub(crate) fn new(options: &LoadOptions) -> Self {
         match options.target() {
             Some(target) => Self::NotUploaded(target),
             None => plan::operands(&options.device, options.dtype).map_or(Self::Modules, Self::Unplanned),
@@ -45,7 +45,7 @@ impl Models {
     ///
     /// # Errors
     /// Memory runs out.
-    pub(super) fn pack(&mut self, unet: &mut UNet, text: &mut TextEncoder) -> Result<()> {
+    pub(crate) fn pack(&mut self, unet: &mut UNet, text: &mut TextEncoder) -> Result<()> {
         let packed = match self {
             Self::Unplanned(operands) => match PlannedUNet::new(unet, *operands)? {
                 Some(unet) => {
@@ -77,7 +77,7 @@ impl Models {
     ///
     /// # Errors
     /// As [`Self::pack`].
-    pub(super) fn prepare(&mut self, unet: &mut UNet, text: &mut TextEncoder) -> Result<()> {
+    pub(crate) fn prepare(&mut self, unet: &mut UNet, text: &mut TextEncoder) -> Result<()> {
         self.pack(unet, text)?;
         match self {
             Self::Planned { unet: planned, text: planned_text } => {
@@ -108,7 +108,7 @@ impl Models {
     }
 
     /// The text encoder's plan, if there is one.
-    pub(super) fn text(&self) -> Option<Box<Layers<'_>>> {
+    pub(crate) fn text(&self) -> Option<Box<Layers<'_>>> {
         match self {
             Self::Planned { text, .. } => Some(Box::new(|x, layers| text.forward(x, layers))),
             Self::OnGpu { text, .. } => Some(Box::new(|x, layers| text.forward(x, layers))),
@@ -120,7 +120,7 @@ impl Models {
     ///
     /// # Errors
     /// Shapes do not fit, or memory runs out.
-    pub(super) fn forward(
+    pub(crate) fn forward(
         &mut self,
         unet: &UNet,
         x: &Tensor,

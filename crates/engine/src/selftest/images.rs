@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{Row, Setup, Unit, relative_error};
 use crate::{
-    LoadOptions, Pipeline, Result,
+    Pipeline, Result,
     adapter::{Adapter, Strength},
 };
 
@@ -29,8 +29,7 @@ struct Request {
 }
 
 fn pipeline(setup: &Setup<'_>) -> Result<Pipeline> {
-    let options = LoadOptions { device: setup.device.clone(), dtype: setup.dtype, ..LoadOptions::default() };
-    Pipeline::load(&setup.goldens.join("pipeline"), &options)
+    Pipeline::load(&setup.goldens.join("pipeline"), &setup.options())
 }
 
 /// An image by every sampler against diffusers' pipeline.
@@ -82,6 +81,31 @@ pub(super) fn switches(setup: &Setup<'_>, add: &mut dyn FnMut(Row)) -> Result<()
         known.filter(|(i, (print, _))| seen[..*i].iter().flatten().any(|(other, _)| other == print)).count();
     let name = format!("{SWITCHES} switches, unlike the first time");
     add(Row { name, error: (different + alike) as f64, bound: 0.0, unit: Unit::Count });
+    Ok(())
+}
+
+/// The images of a batch against the same ones made alone.
+pub(super) fn batch(setup: &Setup<'_>, add: &mut dyn FnMut(Row)) -> Result<()> {
+    let request: Request = setup.note(FILE, "request")?;
+    let mut pipeline = pipeline(setup)?;
+    pipeline.set_adapters(&[])?;
+    let one = GenerationSpec { steps: 3, ..request.spec(Sampler::EulerA.into()) };
+    let of_seed = |seed| GenerationSpec { seed, guidance: 3.0 + seed as f64, ..one.clone() };
+    let specs: Vec<_> = (1..=5).map(of_seed).collect();
+    let mut alone = Vec::with_capacity(specs.len());
+    for spec in &specs {
+        alone.push(pipeline.generate(spec, &mut |_| ControlFlow::Continue(()))?.image.data);
+    }
+    let all: Vec<_> = specs.iter().collect();
+    let together = pipeline.generate_batch(&all, &mut |_, _| ControlFlow::Continue(()))?;
+    let mut most = 0;
+    for (together, alone) in together.into_iter().zip(&alone) {
+        let pairs = together?.image.data.into_iter().zip(alone);
+        most = most.max(pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(u8::MAX));
+    }
+    // candle's products on a GPU depend on the number of rows.
+    let bound = if setup.place.device.is_cpu() { 0.0 } else { setup.bounds.levels };
+    add(Row { name: "images of a batch of 5".to_owned(), error: f64::from(most), bound, unit: Unit::Levels });
     Ok(())
 }
 

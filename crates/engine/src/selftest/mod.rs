@@ -10,7 +10,7 @@ use std::{collections::HashMap, fmt, path::Path};
 use candle_core::{DType, Device, Tensor};
 use serde::de::DeserializeOwned;
 
-use crate::{EngineError, Result};
+use crate::{EngineError, LoadOptions, Placement, Result};
 
 /// One comparison.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,8 +66,8 @@ struct Bounds {
     levels: f64,
 }
 
-/// Of the autoencoder and the samplers, which compute in f32 whatever the precision is. On GPUs without TF32,
-/// candle's default.
+/// Of the samplers, and of the autoencoder but on a GPU by own kernels, which compute in f32 whatever the precision is. On GPUs
+/// without TF32, candle's default.
 const SINGLE: f64 = 1e-4;
 
 impl Bounds {
@@ -82,41 +82,45 @@ impl Bounds {
     }
 }
 
-/// Compares text encoders, UNets, autoencoders, adapters, every sampler's trajectory and image, and the weights
-/// after 40 switches of adapters with the golden files in `goldens` (this crate's `tests/goldens`), computing on
-/// `device` in `dtype`. `report` gets each row as it is found.
+/// Compares text encoders, UNets, autoencoders, adapters, every sampler's trajectory and image, the weights
+/// after 40 switches of adapters, and images of a batch with the golden files in `goldens` (this crate's `tests/goldens`),
+/// computing as pipelines do that are loaded there. `report` gets each row as it is found.
 ///
 /// # Errors
 /// A golden file is missing or damaged, or a computation fails. A difference is not an error: see [`Row::holds`].
-pub fn run(goldens: &Path, device: &Device, dtype: DType, report: &mut dyn FnMut(&Row)) -> Result<Vec<Row>> {
+pub fn run(goldens: &Path, place: &Placement, report: &mut dyn FnMut(&Row)) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let mut add = |row: Row| {
         report(&row);
         rows.push(row);
     };
-    let setup = Setup { goldens, device, dtype, bounds: Bounds::of(dtype) };
-    models::text(&setup, &mut add)?;
-    models::unets(&setup, &mut add)?;
+    let setup = Setup { goldens, place, bounds: Bounds::of(place.dtype) };
+    models::calls(&setup, &mut add)?;
     models::autoencoders(&setup, &mut add)?;
     models::adapters(&setup, &mut add)?;
     trajectories::compare(&setup, &mut add)?;
     images::compare(&setup, &mut add)?;
     images::switches(&setup, &mut add)?;
+    images::batch(&setup, &mut add)?;
     Ok(rows)
 }
 
-/// Golden files, device, precision and bounds of a run.
+/// Golden files, place and bounds of a run.
 struct Setup<'a> {
     goldens: &'a Path,
-    device: &'a Device,
-    dtype: DType,
+    place: &'a Placement,
     bounds: Bounds,
 }
 
 impl Setup<'_> {
+    fn options(&self) -> LoadOptions {
+        let Placement { device, gpu, dtype, .. } = self.place;
+        LoadOptions { device: device.clone(), gpu: gpu.clone(), dtype: *dtype, ..LoadOptions::default() }
+    }
+
     /// The tensors of a golden file, on the device.
     fn tensors(&self, name: &str) -> Result<Goldens> {
-        let tensors = candle_core::safetensors::load(self.goldens.join(name), self.device)
+        let tensors = candle_core::safetensors::load(self.goldens.join(name), &self.place.device)
             .map_err(|error| self.damaged(name, &error))?;
         Ok(Goldens { name: name.to_owned(), tensors })
     }
@@ -181,7 +185,29 @@ fn relative_error(found: &Tensor, expected: &Tensor) -> Result<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use adire_cuda::Fake;
+
     use super::*;
+    use crate::Gpu;
+
+    #[test]
+    fn a_gpu_computes_what_is_compared() {
+        let fake = Fake::default();
+        let gpu = Some(Gpu::new(Arc::new(fake.clone()), 0));
+        let place = Placement { device: Device::Cpu, gpu, dtype: DType::F16, note: None };
+        let work = || fake.counts().launches + fake.counts().replays;
+        let mut before = 0;
+        let rows = run(Path::new("tests/goldens"), &place, &mut |row| {
+            // Samplers compute on the CPU, and an image is compared after its latents.
+            let is_done = ["trajectory ", "image "].iter().any(|what| row.name.starts_with(what));
+            assert!(work() > before || is_done, "not by the GPU: {row}");
+            before = work();
+        });
+        let wrong: Vec<_> = rows.unwrap().into_iter().filter(|row| !row.holds()).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
 
     #[test]
     fn what_is_no_number_or_of_another_shape_never_holds() {

@@ -53,7 +53,7 @@ pub(super) fn compare(setup: &Setup<'_>, add: &mut dyn FnMut(Row)) -> Result<()>
 
 fn run(setup: &Setup<'_>, sampling: Sampling, schedule: &NoiseSchedule, steps: usize) -> Result<Vec<Tensor>> {
     let mut noise = NoiseSource::new(Rng::Cpu, SEED);
-    let start = noise.randn(&[1, 4, 3, 3], setup.device)?;
+    let start = noise.randn(&[1, 4, 3, 3], &setup.place.device)?;
     let mut latents = Vec::with_capacity(steps);
     let mut on_step = |SampleStep { latent, .. }: SampleStep<'_>| {
         latents.push(latent.clone());

@@ -132,8 +132,13 @@ impl TextEncoder {
     /// # Errors
     /// As [`Self::forward`]; `clip_skip` is 0 or larger than [`Self::layers`].
     pub fn forward_from(&self, prompts: &[Vec<u32>], clip_skip: usize) -> Result<Tensor> {
+        self.encode(&self.embedded(prompts, clip_skip)?, clip_skip)
+    }
+
+    /// What the layers get for [`Self::forward_from`].
+    pub(crate) fn embedded(&self, prompts: &[Vec<u32>], clip_skip: usize) -> Result<Tensor> {
         self.check(prompts, clip_skip)?;
-        self.encode(&self.place(&self.embed(prompts)?)?, clip_skip)
+        self.place(&self.embed(prompts)?)
     }
 
     fn check(&self, prompts: &[Vec<u32>], clip_skip: usize) -> Result<()> {
