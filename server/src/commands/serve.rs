@@ -98,7 +98,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", env = "ADIRE_MAX_STRENGTH", default_value_t = 5.0, value_parser = model_args::strength_limit)]
     max_strength: f64,
     /// Images that are computed together, 1 to 16: those of one generation, or of several that wait, if their size, steps,
-    /// sampler and adapters are the same. Without it 4 on a GPU, 1 on the CPU
+    /// sampler and adapters are the same. Without it 4 on a GPU with kernels of its own (feature `cuda`), else 1
     #[arg(long, value_name = "N", env = "ADIRE_BATCH", value_parser = clap::value_parser!(u8).range(1..=16))]
     batch: Option<u8>,
     /// Log format; RUST_LOG sets the level
