@@ -25,7 +25,7 @@ use crate::{
 /// Bytes of adapters that stay in memory; a rank-16 adapter of SD 1.5 in f16 has about 13 MB.
 const RESIDENT: usize = 1 << 30;
 
-/// Images that a GPU computes together unless another number is set. On the CPU a batch takes as long as its images do.
+/// Images that a GPU computes together unless another number is set. On the CPU a batch saves little.
 const GPU_BATCH: usize = 4;
 
 /// A loaded model with the adapters that were used last.
