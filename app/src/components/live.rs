@@ -75,7 +75,7 @@ pub(crate) fn Status() -> ErasedView {
                     let (first, last) = (progress.image + 1, progress.image + progress.batch);
                     match progress.images {
                         ..=1 => {}
-                        images if last > first => parts.push(format!("Images {first} to {last} of {images}")),
+                        images if last > first => parts.push(format!("Images {first}–{last} of {images}")),
                         images => parts.push(format!("Image {first} of {images}")),
                     }
                     parts.push(format!("Step {} of {}", progress.step, progress.steps));

@@ -1,8 +1,8 @@
 /* The algorithms of products, and which one computes which shape.
  *
  * A choice depends on the device's generation and on the shape, and on nothing that is measured at start: equal shapes give
- * equal bits on every device of a generation, whatever the number of images. tables/sm_*.inc hold measured choices; what they lack is chosen by a model of
- * waves of blocks over a usual device of that generation. The model has not been compared with a device yet.
+ * equal bits on every device of a generation, for any number of images. tables/sm_*.inc hold measured choices; what they lack
+ * is chosen by a model of waves of blocks over a usual device of that generation. The model has not been compared with a device yet.
  */
 #include "product_mma.h"
 

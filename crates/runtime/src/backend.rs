@@ -86,7 +86,7 @@ impl EngineBackend {
         Self { batch, ..self }
     }
 
-    /// Lets adapters and embeddings of the jobs take effect, which are those of the first.
+    /// Switches to the adapters and embeddings of the jobs; the others' adapters are those of the first.
     fn prepare(&mut self, job: &RenderRequest, others: &[RenderRequest]) -> Result<Prepared, BackendError> {
         let begun = Instant::now();
         let mut adapters = Vec::with_capacity(job.adapters.len());
@@ -266,7 +266,7 @@ impl Backend for EngineBackend {
                 Err(BackendError::Cancelled) => {
                     return jobs.iter().map(|_| Err(BackendError::Cancelled)).collect();
                 }
-                // A batch takes more memory than an image, and what ails one of them must not fail the others.
+                // A batch takes more memory than an image, and an error of one image must not fail the others.
                 Err(error) => {
                     tracing::warn!(%error, images = jobs.len(), "a batch failed; its images are made one by one")
                 }

@@ -2,8 +2,7 @@
 //! the server, and for work on the page.
 //!
 //! Prompts steer it: one that contains `fail!` fails, one with `panic!` panics, both after the first step. The images of a batch
-//! make each step together. Trainings are
-//! numbers that follow from the settings and the images, one update for each step; a learning rate from 1 up breaks
+//! make each step together. Trainings are numbers that follow from the settings and the images, one update for each step; a learning rate from 1 up breaks
 //! down half-way, one from 1000 up does so again at half the rate. Its judge sees colours: an image is a histogram of
 //! its hues, a text that of the colours that it names.
 
@@ -173,6 +172,7 @@ impl FakeBackend {
 /// What the colours of a picture depend on, and the embeddings that its prompt names.
 type Seeded = ([u8; 32], Vec<EmbeddingUse>);
 
+/// The same for everything in the request.
 fn seed(job: &RenderRequest) -> Result<Seeded, BackendError> {
     let spec = &job.spec;
     let mut hasher = Sha256::new();
