@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let started = Instant::now();
-    let fingerprint = pipeline.fingerprint().unwrap_or_default().len();
+    let fingerprint = pipeline.fingerprint()?.unwrap_or_default().len();
     println!("print      {:.1} ms, {fingerprint} digits", 1e3 * started.elapsed().as_secs_f64());
     let started = Instant::now();
     pipeline.set_adapters(&[])?;

@@ -38,7 +38,7 @@ pub use error::{EngineError, Result};
 pub use hash::file_hash;
 pub use manifest::{Manifest, ManifestAdapter};
 pub use noise::{BrownianNoise, NoiseSource};
-pub use pipeline::{InitImage, InpaintMask, LoadOptions, Output, Pipeline, StepReport};
+pub use pipeline::{ImageUpdate, InitImage, InpaintMask, LoadOptions, Output, Pipeline, StepReport};
 pub use rgb::Rgb8;
 pub use safety::{SafetyChecker, SafetyVerdict};
 pub use text::{

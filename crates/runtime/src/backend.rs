@@ -9,8 +9,9 @@ use adire_engine::{
 };
 use adire_protocol::{AdapterReceipt, MetricInfo, ModelInfo, TrainingConfig, lora_tag};
 use adire_studio::{
-    AdapterFile, Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, JudgeInfo, MeasureRequest,
-    Measurements, MemoryGauge, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingTask, UnitOutcome,
+    AdapterFile, Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, ImageUpdate, JudgeInfo,
+    MeasureRequest, Measurements, MemoryGauge, RenderRequest, RenderStep, Rendered, TokenCounter,
+    TrainingTask, UnitOutcome,
 };
 
 use crate::{
@@ -30,21 +31,41 @@ const GPU_BATCH: usize = 4;
 
 /// A loaded model with the adapters that were used last.
 pub struct EngineBackend {
-    pipeline: Pipeline,
+    pub(crate) pipeline: Pipeline,
     pool: AdapterPool,
     /// The embeddings that have been used, by the hashes of their files; a few kilobytes each.
     embeddings: HashMap<String, Arc<Embedding>>,
     driver: Option<TrainingDriver>,
     max_strength: f64,
     batch: Option<usize>,
+    /// Most images of a batch by their size, where more did not fit into memory.
+    pub(crate) fits: HashMap<(u32, u32), usize>,
     judge: JudgeSlot,
 }
 
 /// What an image begins with: adapters and embeddings in effect.
-struct Prepared {
+#[derive(Clone)]
+pub(crate) struct Prepared {
     /// What applied only in part.
     warnings: Vec<String>,
-    switch_seconds: f64,
+    pub(crate) switch_seconds: f64,
+}
+
+impl Prepared {
+    /// An image, made with the weights that `fingerprint` names.
+    pub(crate) fn rendered(self, output: Output, fingerprint: String) -> Rendered {
+        let Self { warnings, switch_seconds } = self;
+        Rendered {
+            pixels: pixels(output.image),
+            withheld: output.withheld,
+            fingerprint,
+            seconds: switch_seconds + output.seconds,
+            switch_seconds,
+            switched: false,
+            embeddings: embedding_uses(output.embeddings),
+            warnings,
+        }
+    }
 }
 
 impl EngineBackend {
@@ -62,6 +83,7 @@ impl EngineBackend {
             driver: None,
             max_strength,
             batch: None,
+            fits: HashMap::new(),
             judge: JudgeSlot::of_model(path, &options.device),
         })
     }
@@ -87,7 +109,11 @@ impl EngineBackend {
     }
 
     /// Switches to the adapters and embeddings of the jobs; the others' adapters are those of the first.
-    fn prepare(&mut self, job: &RenderRequest, others: &[RenderRequest]) -> Result<Prepared, BackendError> {
+    pub(crate) fn prepare(
+        &mut self,
+        job: &RenderRequest,
+        others: &[RenderRequest],
+    ) -> Result<Prepared, BackendError> {
         let begun = Instant::now();
         let mut adapters = Vec::with_capacity(job.adapters.len());
         for file in &job.adapters {
@@ -106,41 +132,10 @@ impl EngineBackend {
         Ok(Prepared { warnings, switch_seconds: begun.elapsed().as_secs_f64() })
     }
 
-    /// An image, and the weights that made it.
-    fn rendered(&self, output: Output, Prepared { warnings, switch_seconds }: Prepared) -> Rendered {
-        Rendered {
-            pixels: pixels(output.image),
-            withheld: output.withheld,
-            fingerprint: self.pipeline.fingerprint().unwrap_or_default().to_owned(),
-            seconds: switch_seconds + output.seconds,
-            switch_seconds,
-            switched: false,
-            embeddings: embedding_uses(output.embeddings),
-            warnings,
-        }
-    }
-
-    /// All of them in one batch.
-    fn render_together(
-        &mut self,
-        jobs: &[RenderRequest],
-        on_step: &mut dyn FnMut(usize, RenderStep) -> ControlFlow<()>,
-    ) -> Result<Vec<Result<Rendered, BackendError>>, BackendError> {
-        let Some((first, others)) = jobs.split_first() else { return Ok(Vec::new()) };
-        let prepared = self.prepare(first, others)?;
-        let checked = self.pipeline.info().safety_checker;
-        let specs: Vec<_> = jobs.iter().map(|job| &job.spec).collect();
-        let outputs = self
-            .pipeline
-            .generate_batch(&specs, &mut |image, step| on_step(image, shown(step, checked)))
-            .map_err(|error| backend_error(&error))?;
-        let Prepared { warnings, switch_seconds } = prepared;
-        let rendered = |(image, output): (usize, adire_engine::Result<Output>)| {
-            let switch_seconds = if image == 0 { switch_seconds } else { 0.0 };
-            let prepared = Prepared { warnings: warnings.clone(), switch_seconds };
-            output.map(|output| self.rendered(output, prepared)).map_err(|error| backend_error(&error))
-        };
-        Ok(outputs.into_iter().enumerate().map(rendered).collect())
+    /// Names the weights in effect.
+    pub(crate) fn fingerprint(&self) -> Result<String, BackendError> {
+        let found = self.pipeline.fingerprint().map_err(|error| backend_error(&error))?;
+        Ok(found.unwrap_or_default().to_owned())
     }
 
     /// Lets the embeddings that prompts of the jobs name take effect; all of them know those of the first.
@@ -247,7 +242,7 @@ impl Backend for EngineBackend {
                 on_step(shown(step, checked))
             })
             .map_err(|error| backend_error(&error))?;
-        Ok(self.rendered(output, prepared))
+        Ok(prepared.rendered(output, self.fingerprint()?))
     }
 
     fn batch(&self) -> usize {
@@ -258,22 +253,9 @@ impl Backend for EngineBackend {
     fn render_batch(
         &mut self,
         jobs: &[RenderRequest],
-        on_step: &mut dyn FnMut(usize, RenderStep) -> ControlFlow<()>,
-    ) -> Vec<Result<Rendered, BackendError>> {
-        if jobs.len() > 1 && jobs.windows(2).all(|pair| files(&pair[0]).eq(files(&pair[1]))) {
-            match self.render_together(jobs, on_step) {
-                Ok(rendered) => return rendered,
-                Err(BackendError::Cancelled) => {
-                    return jobs.iter().map(|_| Err(BackendError::Cancelled)).collect();
-                }
-                // A batch takes more memory than an image, and an error of one image must not fail the others.
-                Err(error) => {
-                    tracing::warn!(%error, images = jobs.len(), "a batch failed; its images are made one by one")
-                }
-            }
-        }
-        let one = |(image, job)| self.render(job, &mut |step| on_step(image, step));
-        jobs.iter().enumerate().map(one).collect()
+        on_update: &mut dyn FnMut(usize, ImageUpdate) -> ControlFlow<()>,
+    ) -> Result<(), BackendError> {
+        self.render_together(jobs, on_update)
     }
 
     fn begin_training(&mut self, task: TrainingTask) -> Result<(), BackendError> {
@@ -333,15 +315,9 @@ impl Backend for EngineBackend {
 }
 
 /// A step as the studio gets it. What may have to be withheld is not shown on the way either.
-fn shown(step: StepReport, checked: bool) -> RenderStep {
+pub(crate) fn shown(step: StepReport, checked: bool) -> RenderStep {
     let preview = (!checked).then(|| pixels(step.preview));
     RenderStep { step: step.step, steps: step.steps, preview }
-}
-
-/// What a request lets take effect, by hash: its adapters, and the embeddings that it knows.
-fn files(job: &RenderRequest) -> impl Iterator<Item = (&str, f64, f64)> {
-    let adapters = job.adapters.iter().map(|file| (file.hash.as_str(), file.strength, file.te_strength));
-    adapters.chain(job.embeddings.iter().map(|file| (file.hash.as_str(), 1.0, 1.0)))
 }
 
 /// The adapter of `file`, from memory if it is there.
@@ -438,46 +414,6 @@ mod tests {
         let image = render(&mut backend, &[unet_alone]).unwrap();
         assert!(image != first && image != plain);
         assert_eq!(render(&mut backend, &[]).unwrap(), plain);
-    }
-
-    #[test]
-    fn a_batch_has_the_images_of_its_jobs_and_none_fails_for_another() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut backend = EngineBackend::load(&golden("pipeline"), &LoadOptions::default()).unwrap();
-        assert_eq!(backend.batch(), 1);
-        let path = folder.path().join("kohya");
-        std::fs::copy(golden("adapters/kohya.safetensors"), &path).unwrap();
-        let hash = adire_engine::file_hash(&path).unwrap();
-        let id = "kohya@v1".to_owned();
-        let file = AdapterFile { id, hash, path: path.into(), strength: 1.0, te_strength: 1.0 };
-        let mut jobs: Vec<_> = (0..3).map(|_| job(&backend, vec![file.clone()])).collect();
-        (jobs[1].spec.prompt, jobs[1].spec.seed) = ("white star".to_owned(), 8);
-        // Not of the batch: it is made nevertheless.
-        jobs[2].adapters.clear();
-        let go = &mut |_: RenderStep| ControlFlow::Continue(());
-        let alone: Vec<_> = jobs.iter().map(|job| backend.render(job, go).unwrap()).collect();
-        for count in [2, 3] {
-            let mut steps = vec![0; count];
-            let together = backend.render_batch(&jobs[..count], &mut |image, _| {
-                steps[image] += 1;
-                ControlFlow::Continue(())
-            });
-            assert_eq!(steps, vec![2; count]);
-            for (together, alone) in together.into_iter().zip(&alone) {
-                let together = together.unwrap();
-                assert!(together.pixels == alone.pixels && together.fingerprint == alone.fingerprint);
-            }
-        }
-        let cancelled = backend.render_batch(&jobs[..2], &mut |image, _| {
-            if image == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        assert_eq!(cancelled[0], Err(BackendError::Cancelled));
-        assert!(cancelled[1].as_ref().is_ok_and(|image| image.pixels == alone[1].pixels));
-        // More layers than there are.
-        jobs[1].spec.clip_skip = 99;
-        let failed = backend.render_batch(&jobs[..2], &mut |_, _| ControlFlow::Continue(()));
-        assert!(failed[0].as_ref().is_ok_and(|image| image.pixels == alone[0].pixels));
-        assert!(matches!(&failed[1], Err(BackendError::Failed(_))));
     }
 
     #[test]

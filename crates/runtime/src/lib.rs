@@ -6,6 +6,7 @@
 //! it runs on the thread that owns the device.
 
 mod backend;
+mod batch;
 mod error;
 mod init_image;
 mod judge;

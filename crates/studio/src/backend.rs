@@ -67,15 +67,18 @@ pub trait Backend: 'static {
         1
     }
 
-    /// Renders images whose specs [share a batch](GenerationSpec::shares_batch), each as [`Self::render`] does; `on_step` gets the
-    /// image's place in `jobs`, and its break cancels that image alone. One result for each, in order.
+    /// Renders images whose specs [share a batch](GenerationSpec::shares_batch), each as [`Self::render`] does; `on_update` gets
+    /// the image's place in `jobs`, and its break after a step cancels that image alone. Images that are not
+    /// [ended](ImageUpdate::Ended) on return, or by a panic, are rendered one by one.
+    ///
+    /// # Errors
+    /// Why images had to be left to that.
     fn render_batch(
         &mut self,
-        jobs: &[RenderRequest],
-        on_step: &mut dyn FnMut(usize, RenderStep) -> ControlFlow<()>,
-    ) -> Vec<Result<Rendered, BackendError>> {
-        let one = |(image, job)| self.render(job, &mut |step| on_step(image, step));
-        jobs.iter().enumerate().map(one).collect()
+        _jobs: &[RenderRequest],
+        _on_update: &mut dyn FnMut(usize, ImageUpdate) -> ControlFlow<()>,
+    ) -> Result<(), BackendError> {
+        Ok(())
     }
 
     /// Begins a training run, or takes it up where its folder's checkpoint left it. Does no long work: that is
@@ -351,6 +354,20 @@ pub struct RenderStep {
     pub steps: u32,
     /// The latent, roughly coloured; a few dozen pixels wide.
     pub preview: Option<Pixels>,
+}
+
+/// What a batch reports of one of its images.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ImageUpdate {
+    /// It is being made, together with others.
+    Begun {
+        /// Images that are computed at once, itself included.
+        together: u32,
+    },
+    /// A step was done.
+    Step(RenderStep),
+    /// It is made, was cancelled, or failed. Nothing follows.
+    Ended(Result<Rendered, BackendError>),
 }
 
 /// An RGB image.

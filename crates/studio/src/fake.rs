@@ -26,9 +26,9 @@ use adire_protocol::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    AdapterFile, Backend, BackendError, BundledWords, EmbeddingFile, FeatureRequest, FeatureSet, JudgeInfo,
-    MeasureRequest, Measurements, Pixels, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingTask,
-    UnitOutcome, read_pixels,
+    AdapterFile, Backend, BackendError, BundledWords, EmbeddingFile, FeatureRequest, FeatureSet, ImageUpdate,
+    JudgeInfo, MeasureRequest, Measurements, Pixels, RenderRequest, RenderStep, Rendered, TokenCounter,
+    TrainingTask, UnitOutcome, read_pixels,
 };
 
 mod judge;
@@ -105,21 +105,22 @@ impl FakeBackend {
         self.call_log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Pictures of one number of steps, each of which is one for all of them.
+    /// Pictures of one number of steps, each of which is one for all of them. The updates are a batch's.
     fn pictures(
         &self,
         jobs: &[RenderRequest],
-        on_step: &mut dyn FnMut(usize, RenderStep) -> ControlFlow<()>,
-    ) -> Vec<Result<Rendered, BackendError>> {
+        on_update: &mut dyn FnMut(usize, ImageUpdate) -> ControlFlow<()>,
+    ) {
         let start = Instant::now();
-        let seeded = jobs.iter().map(|job| {
+        let mut pictures = Vec::with_capacity(jobs.len());
+        for (image, job) in jobs.iter().enumerate() {
             self.note(format!("picture {}", job.spec.prompt));
-            seed(job)
-        });
-        let mut pictures: Vec<_> = seeded.collect();
+            let _ = on_update(image, ImageUpdate::Begun { together: jobs.len() as u32 });
+            pictures.push(seed(job).map_err(|error| on_update(image, ImageUpdate::Ended(Err(error)))).ok());
+        }
         for step in 1..=jobs.first().map_or(0, |job| job.spec.total_steps()) {
-            if pictures.iter().all(Result::is_err) {
-                break;
+            if pictures.iter().all(Option::is_none) {
+                return;
             }
             thread::sleep(self.step_delay);
             if let Some(latch) = &self.latch {
@@ -128,40 +129,43 @@ impl FakeBackend {
             }
             self.steps_done.fetch_add(1, Ordering::Relaxed);
             for (image, (job, picture)) in jobs.iter().zip(&mut pictures).enumerate() {
-                let Ok((seed, _)) = picture else { continue };
+                let Some((seed, _)) = picture else { continue };
                 let spec = &job.spec;
                 let preview = squares(seed, spec.width / 8, spec.height / 8);
                 let step = RenderStep { step, steps: spec.total_steps(), preview: Some(preview) };
-                if on_step(image, step).is_break() {
-                    *picture = Err(BackendError::Cancelled);
+                let error = if on_update(image, ImageUpdate::Step(step)).is_break() {
+                    BackendError::Cancelled
                 } else if spec.prompt.contains("fail!") {
-                    *picture = Err(BackendError::Failed("The fake engine was asked to fail.".to_owned()));
-                }
-                assert!(!spec.prompt.contains("panic!"), "the fake engine was asked to panic");
+                    BackendError::Failed("The fake engine was asked to fail.".to_owned())
+                } else {
+                    assert!(!spec.prompt.contains("panic!"), "the fake engine was asked to panic");
+                    continue;
+                };
+                *picture = None;
+                let _ = on_update(image, ImageUpdate::Ended(Err(error)));
             }
         }
         thread::sleep(self.fixed_delay);
-        let images = jobs.len().max(1) as f64;
-        let rendered = |(job, picture): (&RenderRequest, Result<Seeded, _>)| {
-            let (seed, embeddings) = picture?;
+        for (image, (job, picture)) in jobs.iter().zip(pictures).enumerate() {
+            let Some((seed, embeddings)) = picture else { continue };
             let (width, height) = job.spec.final_size();
             let mut pixels = squares(&seed, width, height);
             let withheld = job.spec.prompt.contains("withhold!");
             if withheld {
                 pixels.rgb.fill(0);
             }
-            Ok(Rendered {
+            let rendered = Rendered {
                 pixels,
                 fingerprint: "fa4e".repeat(16),
                 withheld,
-                seconds: start.elapsed().as_secs_f64() / images,
+                seconds: start.elapsed().as_secs_f64() / jobs.len() as f64,
                 switch_seconds: 0.0,
                 switched: false,
                 embeddings,
                 warnings: Vec::new(),
-            })
-        };
-        jobs.iter().zip(pictures).map(rendered).collect()
+            };
+            let _ = on_update(image, ImageUpdate::Ended(Ok(rendered)));
+        }
     }
 
     fn note(&self, word: impl Into<String>) {
@@ -296,9 +300,16 @@ impl Backend for FakeBackend {
         job: &RenderRequest,
         on_step: &mut dyn FnMut(RenderStep) -> ControlFlow<()>,
     ) -> Result<Rendered, BackendError> {
-        self.pictures(std::slice::from_ref(job), &mut |_, step| on_step(step))
-            .pop()
-            .unwrap_or(Err(BackendError::Cancelled))
+        let mut made = Err(BackendError::Cancelled);
+        self.pictures(std::slice::from_ref(job), &mut |_, update| match update {
+            ImageUpdate::Begun { .. } => ControlFlow::Continue(()),
+            ImageUpdate::Step(step) => on_step(step),
+            ImageUpdate::Ended(end) => {
+                made = end;
+                ControlFlow::Continue(())
+            }
+        });
+        made
     }
 
     fn batch(&self) -> usize {
@@ -308,10 +319,11 @@ impl Backend for FakeBackend {
     fn render_batch(
         &mut self,
         jobs: &[RenderRequest],
-        on_step: &mut dyn FnMut(usize, RenderStep) -> ControlFlow<()>,
-    ) -> Vec<Result<Rendered, BackendError>> {
+        on_update: &mut dyn FnMut(usize, ImageUpdate) -> ControlFlow<()>,
+    ) -> Result<(), BackendError> {
         self.note(format!("batch of {}", jobs.len()));
-        self.pictures(jobs, on_step)
+        self.pictures(jobs, on_update);
+        Ok(())
     }
 
     fn begin_training(&mut self, task: TrainingTask) -> Result<(), BackendError> {

@@ -80,9 +80,9 @@ use std::{path::PathBuf, pin::Pin};
 
 pub use alerts::Delivery;
 pub use backend::{
-    AdapterFile, Backend, BackendError, BundledWords, EmbeddingFile, FeatureRequest, FeatureSet, InitFiles,
-    JudgeInfo, KnownResults, MemoryGauge, Pixels, RenderRequest, RenderStep, Rendered, TokenCounter,
-    TrainingImage, TrainingTask, UnitOutcome,
+    AdapterFile, Backend, BackendError, BundledWords, EmbeddingFile, FeatureRequest, FeatureSet, ImageUpdate,
+    InitFiles, JudgeInfo, KnownResults, MemoryGauge, Pixels, RenderRequest, RenderStep, Rendered,
+    TokenCounter, TrainingImage, TrainingTask, UnitOutcome,
 };
 pub use blobs::{Blob, BlobPlace, BlobStream, Bucket, LocalFile, download_blob};
 pub use client::{By, Client, Network, Visitor};

@@ -40,6 +40,11 @@ impl StepTimer {
         self.count += 1;
     }
 
+    /// When the last step ended.
+    pub(crate) fn last(&self) -> Duration {
+        self.last
+    }
+
     /// The time of one of so many images that were made at once.
     pub(crate) fn per_image(&self, images: u32) -> Self {
         let images = images.max(1);

@@ -18,8 +18,9 @@ use adire_protocol::{AdapterReceipt, MetricInfo, ModelInfo, TrainingConfig};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, JudgeInfo, MeasureRequest, Measurements,
-    MemoryGauge, RenderRequest, RenderStep, Rendered, StudioError, TokenCounter, TrainingTask, UnitOutcome,
+    Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, ImageUpdate, JudgeInfo, MeasureRequest,
+    Measurements, MemoryGauge, RenderRequest, RenderStep, Rendered, StudioError, TokenCounter, TrainingTask,
+    UnitOutcome,
 };
 
 /// A request to the worker thread. Requests are served in order, one at a time.
@@ -57,8 +58,16 @@ enum Request {
 struct Image {
     job: RenderRequest,
     stop: Arc<AtomicBool>,
-    updates: mpsc::UnboundedSender<RenderEvent>,
+    /// Its place among the images that are followed with it.
+    place: usize,
+    updates: mpsc::UnboundedSender<(usize, RenderEvent)>,
 }
+
+/// Images with what stops each.
+pub(crate) type Jobs = Vec<(RenderRequest, Arc<AtomicBool>)>;
+
+/// What follows images that have been started: each event with the place of its image among them.
+pub(crate) type Updates = mpsc::UnboundedReceiver<(usize, RenderEvent)>;
 
 /// A command about the current training run.
 enum TrainCommand {
@@ -74,8 +83,10 @@ pub(crate) type Interrupted = Arc<dyn Fn() -> bool + Send + Sync>;
 /// A unit of training, and how long it held the thread.
 pub(crate) type Unit = (UnitOutcome, Duration);
 
-/// Events while an image is rendered. Times count from its start.
+/// Events while an image is rendered. Times count from `Begun`.
 pub(crate) enum RenderEvent {
+    /// The device has begun with it, and with others in the same batch: so many in all. Once more where the batch failed.
+    Begun(u32),
     Step(RenderStep, Duration),
     Ended(Result<Rendered, BackendError>, Duration),
 }
@@ -128,7 +139,7 @@ impl Worker {
         Ok((Self { requests, batch }, loaded, thread))
     }
 
-    /// Most images that [`Self::render_together`] takes.
+    /// Most images that are rendered in one batch.
     pub(crate) fn batch(&self) -> usize {
         self.batch
     }
@@ -149,34 +160,38 @@ impl Worker {
         let _ = self.requests.send(Request::Pin { hashes });
     }
 
-    /// Starts an image. `stop` ends it within one step, as does dropping the receiver. The channel has no
-    /// bound so that the thread never waits; an image has at most a few hundred small updates.
-    pub(crate) fn render(
+    /// Renders an image. `stop` ends it within one step; `on_step` is called after each.
+    pub(crate) async fn render(
         &self,
         job: RenderRequest,
         stop: Arc<AtomicBool>,
-    ) -> Result<mpsc::UnboundedReceiver<RenderEvent>, StudioError> {
-        let (updates, receiver) = mpsc::unbounded_channel();
-        self.requests.send(Request::Render(vec![Image { job, stop, updates }])).map_err(|_| gone())?;
-        Ok(receiver)
+        mut on_step: impl FnMut(),
+    ) -> Result<Result<Rendered, BackendError>, StudioError> {
+        let mut updates = self.render_groups(vec![vec![(job, stop)]])?.pop().ok_or_else(gone)?;
+        loop {
+            match updates.recv().await.ok_or_else(gone)?.1 {
+                RenderEvent::Begun(_) => {}
+                RenderEvent::Step(..) => on_step(),
+                RenderEvent::Ended(result, _) => return Ok(result),
+            }
+        }
     }
 
-    /// Starts images whose specs share a batch, each with its own `stop`, as [`Self::render`] does one.
-    pub(crate) fn render_together(
-        &self,
-        jobs: Vec<(RenderRequest, Arc<AtomicBool>)>,
-    ) -> Result<Vec<mpsc::UnboundedReceiver<RenderEvent>>, StudioError> {
-        let (images, receivers) = jobs
-            .into_iter()
-            .map(|(job, stop)| {
-                let (updates, receiver) = mpsc::unbounded_channel();
-                (Image { job, stop, updates }, receiver)
-            })
-            .unzip::<_, _, Vec<_>, Vec<_>>();
+    /// Starts images whose specs share a batch, or a single one, in groups that are followed each for itself. An image's `stop`
+    /// ends it within one step, as does dropping what follows it. The channels have no bound so that the thread never
+    /// waits; an image has at most a few hundred small updates.
+    pub(crate) fn render_groups(&self, groups: Vec<Jobs>) -> Result<Vec<Updates>, StudioError> {
+        let (mut images, mut followed) = (Vec::new(), Vec::with_capacity(groups.len()));
+        for group in groups {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let image = |(place, (job, stop))| Image { job, stop, place, updates: sender.clone() };
+            images.extend(group.into_iter().enumerate().map(image));
+            followed.push(receiver);
+        }
         if !images.is_empty() {
             self.requests.send(Request::Render(images)).map_err(|_| gone())?;
         }
-        Ok(receivers)
+        Ok(followed)
     }
 
     /// Begins a training run.
@@ -300,36 +315,80 @@ type InEffect = Vec<(String, u64, u64)>;
 
 /// Renders images; the adapters in effect afterwards, of those before.
 fn render<B: Backend>(backend: &mut B, images: Vec<Image>, before: Option<InEffect>) -> Option<InEffect> {
-    let start = Instant::now();
-    let (jobs, followers): (Vec<_>, Vec<_>) =
-        images.into_iter().map(|Image { job, stop, updates }| (job, (stop, updates))).unzip();
+    let (jobs, mut followers): (Vec<_>, Vec<_>) = images
+        .into_iter()
+        .map(|Image { job, stop, place, updates }| {
+            (job, Follower { stop, place, updates, begun: Instant::now(), ended: false })
+        })
+        .unzip();
     let wanted = jobs.first().map(adapters);
-    let mut on_step = |image: usize, step: RenderStep| {
-        let (stop, updates) = &followers[image];
-        let heard = updates.send(RenderEvent::Step(step, start.elapsed())).is_ok();
-        if heard && !stop.load(Ordering::Relaxed) {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    };
-    let results = match &jobs[..] {
-        [job] => vec![guarded(|| backend.render(job, &mut |step| on_step(0, step)))],
-        // Of a batch that panics each image is tried alone, so that one fails no other.
-        jobs => guarded(|| Ok(backend.render_batch(jobs, &mut on_step))).unwrap_or_else(|_| {
-            let alone = |(image, job)| guarded(|| backend.render(job, &mut |step| on_step(image, step)));
-            jobs.iter().enumerate().map(alone).collect()
-        }),
-    };
     // One that failed may have put them into effect or not.
-    let known = results.iter().any(Result::is_ok);
-    let mut switched = before != wanted;
-    for (result, (_, updates)) in results.into_iter().zip(&followers) {
-        // Only one of a batch waited for the switch.
-        let result = result.map(|image| Rendered { switched: std::mem::take(&mut switched), ..image });
-        let _ = updates.send(RenderEvent::Ended(result, start.elapsed()));
+    let (mut known, mut switched) = (false, before != wanted);
+    let mut on_update = |image: usize, update: ImageUpdate| {
+        let follower: &mut Follower = &mut followers[image];
+        let update = match update {
+            ImageUpdate::Ended(Ok(rendered)) => {
+                known = true;
+                // Only one of a batch waited for the switch.
+                ImageUpdate::Ended(Ok(Rendered { switched: std::mem::take(&mut switched), ..rendered }))
+            }
+            update => update,
+        };
+        follower.pass(update)
+    };
+    if jobs.len() > 1
+        && let Err(error) = guarded(|| backend.render_batch(&jobs, &mut on_update))
+    {
+        tracing::warn!(%error, images = jobs.len(), "a batch failed; its images are made one by one");
+    }
+    // Each alone that the batch has left, so that one fails no other.
+    for (image, job) in jobs.iter().enumerate() {
+        if on_update(image, ImageUpdate::Begun { together: 1 }).is_continue() {
+            let on_step = &mut |step| on_update(image, ImageUpdate::Step(step));
+            let result = guarded(|| backend.render(job, on_step));
+            let _ = on_update(image, ImageUpdate::Ended(result));
+        }
     }
     wanted.filter(|_| known)
+}
+
+/// Who waits for an image.
+struct Follower {
+    stop: Arc<AtomicBool>,
+    place: usize,
+    updates: mpsc::UnboundedSender<(usize, RenderEvent)>,
+    begun: Instant,
+    ended: bool,
+}
+
+impl Follower {
+    /// Passes an update on unless the image has ended; a break if it has. One that is stopped ends at once, whatever a batch
+    /// has still to do.
+    fn pass(&mut self, update: ImageUpdate) -> ControlFlow<()> {
+        if self.ended {
+            return ControlFlow::Break(());
+        }
+        let event = match update {
+            ImageUpdate::Begun { together } => {
+                self.begun = Instant::now();
+                RenderEvent::Begun(together)
+            }
+            ImageUpdate::Step(step) => RenderEvent::Step(step, self.begun.elapsed()),
+            ImageUpdate::Ended(result) => {
+                self.ended = true;
+                RenderEvent::Ended(result, self.begun.elapsed())
+            }
+        };
+        let heard = self.updates.send((self.place, event)).is_ok();
+        if self.ended || (heard && !self.stop.load(Ordering::Relaxed)) {
+            return ControlFlow::Continue(());
+        }
+        self.ended = true;
+        let cancelled = RenderEvent::Ended(Err(BackendError::Cancelled), self.begun.elapsed());
+        // Without anybody who hears it, it has ended all the same.
+        let _ = self.updates.send((self.place, cancelled));
+        ControlFlow::Break(())
+    }
 }
 
 /// The adapters of a request.

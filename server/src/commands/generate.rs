@@ -209,7 +209,7 @@ impl GenerateArgs {
             device: info.device.clone(),
             dtype: info.dtype.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            fingerprint: pipeline.fingerprint().unwrap_or_default().to_owned(),
+            fingerprint: pipeline.fingerprint()?.unwrap_or_default().to_owned(),
             withheld,
             seconds: output.seconds,
             switch_seconds,

@@ -195,10 +195,7 @@ impl MeasureArgs {
                 let of_seed = |seed| GenerationSpec { seed, steps, ..spec.clone() };
                 let specs: Vec<_> = (0..u64::from(*images)).map(of_seed).collect();
                 let begun = Instant::now();
-                let made = pipeline.generate_batch(&specs.iter().collect::<Vec<_>>(), &mut |_, _| {
-                    ControlFlow::Continue(())
-                })?;
-                made.into_iter().collect::<adire_engine::Result<Vec<_>>>()?;
+                pipeline.generate_all(&specs.iter().collect::<Vec<_>>())?;
                 if steps == spec.steps {
                     seconds = seconds.min(begun.elapsed().as_secs_f64() / f64::from(*images));
                 }

@@ -115,7 +115,7 @@ impl VerifyArgs {
                 "\nBlocked by the safety checker both times: two black images say little about the rest.",
             );
         }
-        let weights = pipeline.fingerprint().unwrap_or_default();
+        let weights = pipeline.fingerprint()?.unwrap_or_default();
         if !recipe.fingerprint.is_empty() && weights != recipe.fingerprint {
             report.push_str(&format!(
                 "\nThe weights differ too: fingerprint {} in the recipe, {} now.",

@@ -5,26 +5,41 @@ use std::{ops::ControlFlow, time::Instant};
 use adire_protocol::GenerationSpec;
 use candle_core::Tensor;
 
-use super::{Context, InitImage, Output, Pipeline, StepReport, batch::Batch, passes::Passes};
+use super::{
+    Context, InitImage, Output, Pipeline, StepReport, batch::Batch, passes::Passes, planned::Models,
+};
 use crate::{EngineError, Result};
 
+/// What a batch reports of one of its images.
+#[derive(Debug)]
+pub enum ImageUpdate {
+    /// It is being made, in calls of the model for so many images.
+    Begun {
+        /// Images of the batch that are computed together, itself included.
+        together: usize,
+    },
+    /// A step was done. A break cancels the image.
+    Step(StepReport),
+    /// It is made, or was cancelled ([`EngineError::Cancelled`]). Nothing follows.
+    Ended(Result<Output>),
+}
+
 impl Pipeline {
-    /// Generates one image of each spec (`count` is ignored) in one batch, with the active adapters. `on_step` gets the place
-    /// of the image in `specs`; a break cancels that image, which takes its share of the time nevertheless. The results are in the
-    /// order of `specs`.
+    /// Generates one image of each spec (`count` is ignored) in one batch, with the active adapters. `on_update` gets the place
+    /// of the image in `specs`; a break after a step cancels that image, which takes its share of the time nevertheless.
     ///
     /// An image is the one that [`Pipeline::generate`] makes of its spec: on the CPU bit by bit, on a GPU up to rounding. Prompts
     /// with more chunks than others are computed apart from these, which they would pad.
     ///
     /// # Errors
-    /// As [`Pipeline::generate_from`], for the whole batch; specs that do not [share one](GenerationSpec::shares_batch).
-    /// [`EngineError::Cancelled`] is the result of a cancelled image, and of the call if all of them were cancelled.
+    /// As [`Pipeline::generate_from`], for all images that have not [ended](ImageUpdate::Ended) by then; specs that do not
+    /// [share a batch](GenerationSpec::shares_batch).
     pub fn generate_batch(
         &mut self,
         specs: &[&GenerationSpec],
-        on_step: &mut dyn FnMut(usize, StepReport) -> ControlFlow<()>,
-    ) -> Result<Vec<Result<Output>>> {
-        let Some(first) = specs.first() else { return Ok(Vec::new()) };
+        on_update: &mut dyn FnMut(usize, ImageUpdate) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let Some(first) = specs.first() else { return Ok(()) };
         if !specs.iter().all(|spec| first.shares_batch(spec)) {
             let needed = "the images of a batch must have one size, number of steps, sampler, noise source and set of adapters, and \
                           begin with noise";
@@ -34,50 +49,92 @@ impl Pipeline {
         self.check(first, None)?;
         self.models.prepare(&mut self.unet, &mut self.text)?;
         let contexts = specs.iter().map(|spec| self.context_of(spec)).collect::<Result<Vec<_>>>()?;
-        let mut outputs: Vec<Option<Result<Output>>> = specs.iter().map(|_| None).collect();
-        while let Some(next) = outputs.iter().position(Option::is_none) {
-            let shape = contexts[next].states.dims();
-            let together =
-                |image: &usize| outputs[*image].is_none() && contexts[*image].states.dims() == shape;
-            let images: Vec<usize> = (next..specs.len()).filter(together).collect();
+        let mut left: Vec<usize> = (0..specs.len()).collect();
+        while let Some(next) = left.first() {
+            let shape = contexts[*next].states.dims().to_vec();
+            let (images, others): (Vec<_>, Vec<_>) =
+                left.into_iter().partition(|image| contexts[*image].states.dims() == shape);
             let (of, with): (Vec<_>, Vec<_>) =
                 images.iter().map(|image| (specs[*image], &contexts[*image])).unzip();
-            let made = self.images(begun, &of, &with, None, &mut |at, step| on_step(images[at], step))?;
-            begun = Instant::now();
-            for (image, output) in images.into_iter().zip(made) {
-                outputs[image] = Some(output);
-            }
+            self.images(begun, &of, &with, None, &mut |at, update| on_update(images[at], update))?;
+            (begun, left) = (Instant::now(), others);
         }
-        Ok(outputs.into_iter().flatten().collect())
+        Ok(())
+    }
+
+    /// [`Self::generate_batch`] to its end.
+    ///
+    /// # Errors
+    /// As [`Self::generate_batch`].
+    pub fn generate_all(&mut self, specs: &[&GenerationSpec]) -> Result<Vec<Output>> {
+        let mut outputs: Vec<Option<Output>> = specs.iter().map(|_| None).collect();
+        self.generate_batch(specs, &mut |image, update| {
+            if let ImageUpdate::Ended(output) = update {
+                outputs[image] = output.ok();
+            }
+            ControlFlow::Continue(())
+        })?;
+        outputs.into_iter().map(|output| output.ok_or(EngineError::Cancelled)).collect()
     }
 
     /// The images of a batch that was begun at that moment; with an init image, or a hires pass, a single one.
+    ///
+    /// # Errors
+    /// As [`Self::generate_batch`].
     pub(super) fn images(
         &mut self,
         begun: Instant,
         specs: &[&GenerationSpec],
         contexts: &[&Context],
         init_image: Option<InitImage<'_>>,
-        on_step: &mut dyn FnMut(usize, StepReport) -> ControlFlow<()>,
-    ) -> Result<Vec<Result<Output>>> {
+        on_update: &mut dyn FnMut(usize, ImageUpdate) -> ControlFlow<()>,
+    ) -> Result<()> {
         let batch = Batch::new(specs, contexts)?;
-        let mut models = self.models.take();
-        let mut passes = Passes { pipeline: self, models: &mut models, batch, done: 0, on_step };
-        let latents = passes.all(init_image);
-        let ended = passes.batch.ended;
-        self.models = models;
-        self.models.rest();
-        let latents = latents?;
-        let mut outputs = Vec::with_capacity(specs.len());
-        for (image, (spec, context)) in specs.iter().zip(contexts).enumerate() {
-            outputs.push(match ended[image] {
-                true => Err(EngineError::Cancelled),
-                false => Ok(self.finish(spec, context, init_image, latents.narrow(0, image, 1)?)?),
-            });
+        let together = batch.len();
+        for image in 0..together {
+            // Whoever wants none of it says so at the first step.
+            let _ = on_update(image, ImageUpdate::Begun { together });
         }
-        let seconds = begun.elapsed().as_secs_f64() / specs.len() as f64;
-        outputs.iter_mut().flatten().for_each(|output| output.seconds = seconds);
-        Ok(outputs)
+        let (latents, ended) = {
+            let mut lent = Lent::of(self);
+            let (pipeline, models) = (&*lent.pipeline, &mut lent.models);
+            let mut passes = Passes { pipeline, models, batch, done: 0, on_update: &mut *on_update };
+            (passes.all(init_image), passes.batch.ended)
+        };
+        let latents = match latents {
+            // Each image has ended then.
+            Err(EngineError::Cancelled) => return Ok(()),
+            latents => latents?,
+        };
+        let share = begun.elapsed().as_secs_f64() / together as f64;
+        // An image that cannot be decoded fails no other.
+        let mut failure = None;
+        for image in (0..together).filter(|image| !ended[*image]) {
+            let begun = Instant::now();
+            let latents = latents.narrow(0, image, 1)?;
+            let made = self.with_room(|pipeline| {
+                pipeline.finish(specs[image], contexts[image], init_image, latents.clone())
+            });
+            match made {
+                Ok(output) => {
+                    let seconds = share + begun.elapsed().as_secs_f64();
+                    let _ = on_update(image, ImageUpdate::Ended(Ok(Output { seconds, ..output })));
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Does work once more without what the models hold to be faster next time, if the GPU's memory did not suffice.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub(super) fn with_room<T>(&mut self, work: impl Fn(&Self) -> Result<T>) -> Result<T> {
+        match work(self) {
+            Err(error) if error.is_out_of_memory() && self.models.make_room() => work(self),
+            result => result,
+        }
     }
 
     /// Decodes the latents of one image, and checks it.
@@ -101,6 +158,25 @@ impl Pipeline {
             latents = latents.zeros_like()?;
         }
         Ok(Output { image, latents, withheld, seconds: 0.0, embeddings: context.embeddings.clone() })
+    }
+}
+
+/// A pipeline and its models apart from it; together again at the end, also after a panic.
+struct Lent<'a> {
+    pipeline: &'a mut Pipeline,
+    models: Models,
+}
+
+impl<'a> Lent<'a> {
+    fn of(pipeline: &'a mut Pipeline) -> Self {
+        Self { models: pipeline.models.take(), pipeline }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.pipeline.models = self.models.take();
+        self.pipeline.models.rest();
     }
 }
 
@@ -157,18 +233,14 @@ mod tests {
         ]
     }
 
-    fn go(_: usize, _: StepReport) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-
     /// Checks a batch against the same images made alone: the largest difference of a channel.
     fn difference(pipeline: &mut Pipeline, specs: &[GenerationSpec]) -> u8 {
         let alone: Vec<_> =
-            specs.iter().map(|spec| pipeline.generate(spec, &mut |step| go(0, step))).collect();
-        let together = pipeline.generate_batch(&specs.iter().collect::<Vec<_>>(), &mut go).unwrap();
+            specs.iter().map(|spec| pipeline.generate(spec, &mut |_| ControlFlow::Continue(()))).collect();
+        let together = pipeline.generate_all(&specs.iter().collect::<Vec<_>>()).unwrap();
         assert_eq!(together.len(), alone.len());
         let pairs = together.into_iter().zip(alone).flat_map(|(together, alone)| {
-            let (together, alone) = (together.unwrap(), alone.unwrap());
+            let alone = alone.unwrap();
             assert_eq!((together.latents.dims(), together.image.width), (alone.latents.dims(), 64));
             assert!(together.seconds > 0.0);
             together.image.data.into_iter().zip(alone.image.data).collect::<Vec<_>>()
@@ -190,28 +262,99 @@ mod tests {
         }
     }
 
+    /// The images of specs: each with its steps, how many were computed with it, and its end. `cancel`: image and step.
+    fn followed(
+        pipeline: &mut Pipeline,
+        specs: &[&GenerationSpec],
+        cancel: &[(usize, u32)],
+    ) -> Vec<(u32, usize, Option<Result<Output>>)> {
+        let mut found: Vec<_> = specs.iter().map(|_| (0, 0, None)).collect();
+        let result = pipeline.generate_batch(specs, &mut |image, update| {
+            let (steps, with, end) = &mut found[image];
+            assert!(end.is_none(), "something follows the end of image {image}");
+            match update {
+                ImageUpdate::Begun { together } => *with = together,
+                ImageUpdate::Step(step) => {
+                    *steps += 1;
+                    assert_eq!((step.step, step.steps), (*steps, 3));
+                    assert_eq!((step.preview.width, step.preview.height), (16, 12));
+                    if cancel.contains(&(image, step.step)) {
+                        return ControlFlow::Break(());
+                    }
+                }
+                ImageUpdate::Ended(output) => *end = Some(output),
+            }
+            ControlFlow::Continue(())
+        });
+        result.unwrap();
+        found
+    }
+
     #[test]
-    fn a_break_ends_one_image_and_the_last_break_all() {
+    fn a_break_ends_one_image_and_no_other() {
         let mut pipeline = pipeline(None, DType::F32);
         let specs = four(5.0, Sampler::EulerA);
-        let specs = [&specs[0], &specs[2], &specs[3]];
-        let expected = pipeline.generate_batch(&specs, &mut go).unwrap();
-        let mut steps = [0; 3];
-        let found = pipeline.generate_batch(&specs, &mut |image, step| {
-            steps[image] += 1;
-            assert_eq!((step.step, step.steps), (steps[image], 3));
-            assert_eq!((step.preview.width, step.preview.height), (16, 12));
-            if image == 1 && step.step == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        let found = found.unwrap();
-        assert_eq!(steps, [3, 2, 3]);
-        assert!(matches!(found[1], Err(EngineError::Cancelled)));
-        for image in [0, 2] {
-            let data = |outputs: &[Result<Output>]| outputs[image].as_ref().unwrap().image.data.clone();
-            assert!(data(&found) == data(&expected));
+        let specs: Vec<_> = specs.iter().collect();
+        let expected = pipeline.generate_all(&specs).unwrap();
+        // The second one's prompt is longer, so that it is computed after the others.
+        for (cancel, steps) in [
+            (&[][..], [3, 3, 3, 3]),
+            (&[(2, 2)], [3, 3, 2, 3]),
+            (&[(1, 1)], [3, 1, 3, 3]),
+            (&[(0, 1), (2, 1), (3, 1)], [1, 3, 1, 1]),
+            (&[(0, 1), (1, 3), (2, 2), (3, 1)], [1, 3, 2, 1]),
+        ] {
+            let found = followed(&mut pipeline, &specs, cancel);
+            for (image, (made, together, end)) in found.into_iter().enumerate() {
+                assert_eq!((made, together), (steps[image], if image == 1 { 1 } else { 3 }));
+                let is_cancelled = cancel.iter().any(|(other, _)| *other == image);
+                match end.unwrap() {
+                    Err(EngineError::Cancelled) => assert!(is_cancelled),
+                    output => {
+                        assert!(!is_cancelled && output.unwrap().image.data == expected[image].image.data)
+                    }
+                }
+            }
         }
-        let none = pipeline.generate_batch(&specs, &mut |_, _| ControlFlow::Break(()));
-        assert!(matches!(none, Err(EngineError::Cancelled)));
+    }
+
+    #[test]
+    fn what_fits_alone_fits_after_a_batch_that_did_not() {
+        let specs = four(5.0, Sampler::Ddim);
+        let specs = [&specs[0], &specs[2], &specs[3]];
+        let mut failed = 0;
+        let measure = Fake::default();
+        drop(pipeline(Some(&measure), DType::F16));
+        let mut fresh = pipeline(Some(&measure), DType::F16);
+        let held = measure.used();
+        let expected = fresh.generate_all(&specs).unwrap();
+        let most = measure.used() - held;
+        for part in 1..=24 {
+            let memory = held + most * part / 16;
+            let alone = |pipeline: &mut Pipeline| {
+                Some(pipeline.generate(specs[0], &mut |_| ControlFlow::Continue(())).ok()?.image.data)
+            };
+            let mut narrow = pipeline(Some(&Fake::with_memory(memory)), DType::F16);
+            let Some(image) = alone(&mut narrow) else { continue };
+            assert!(image == expected[0].image.data);
+            let mut narrow = pipeline(Some(&Fake::with_memory(memory)), DType::F16);
+            failed += usize::from(narrow.generate_all(&specs).is_err());
+            assert!(alone(&mut narrow) == Some(image), "with {memory} bytes");
+        }
+        assert!(failed > 0, "each batch fitted");
+    }
+
+    #[test]
+    fn the_models_are_there_after_a_panic() {
+        let mut pipeline = pipeline(None, DType::F32);
+        let spec = &spec("red flower", 3, 5.0, Sampler::Ddim);
+        let expected = pipeline.generate_all(&[spec]).unwrap();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            pipeline.generate(spec, &mut |_| panic!("in the middle of an image"))
+        }));
+        assert!(panicked.is_err());
+        assert!(pipeline.models.unet().is_some(), "images would be made without the plan");
+        assert!(pipeline.generate_all(&[spec]).unwrap()[0].image.data == expected[0].image.data);
     }
 
     #[test]
@@ -228,10 +371,10 @@ mod tests {
         ];
         for other in &others {
             for pair in [[&one, other], [other, &one]] {
-                let refused = pipeline.generate_batch(&pair, &mut go);
+                let refused = pipeline.generate_all(&pair);
                 assert!(matches!(refused, Err(EngineError::Request(_))), "{other:?}");
             }
         }
-        assert!(pipeline.generate_batch(&[], &mut go).unwrap().is_empty());
+        assert!(pipeline.generate_all(&[]).unwrap().is_empty());
     }
 }

@@ -22,6 +22,7 @@ use std::{
 use adire_protocol::{GenerationSpec, ModelInfo, lora_tag};
 use candle_core::{DType, Device, Tensor};
 
+pub use self::images::ImageUpdate;
 pub use self::init_image::{InitImage, InpaintMask};
 pub(crate) use self::planned::Models;
 use self::preview::Preview;
@@ -322,13 +323,16 @@ impl Pipeline {
     /// The fingerprint ([`adapter::fingerprint`]) of the weights in effect; `None` before the first
     /// [`Self::set_adapters`] and after a failed one. The first call after a switch hashes what the adapters changed,
     /// unless the same changes were hashed before.
-    pub fn fingerprint(&self) -> Option<&str> {
-        let ActiveAdapters { changed, fingerprint, .. } = self.adapters.as_ref()?;
-        if fingerprint.get().is_none() {
-            let found = self.prints.get(changed, || changed.fingerprint(&self.info.hash)).ok()?;
-            return Some(fingerprint.get_or_init(|| found));
+    ///
+    /// # Errors
+    /// Weights cannot be copied from their device.
+    pub fn fingerprint(&self) -> Result<Option<&str>> {
+        let Some(ActiveAdapters { changed, fingerprint, .. }) = &self.adapters else { return Ok(None) };
+        if let Some(known) = fingerprint.get() {
+            return Ok(Some(known));
         }
-        fingerprint.get().map(String::as_str)
+        let found = self.prints.get(changed, || changed.fingerprint(&self.info.hash))?;
+        Ok(Some(fingerprint.get_or_init(|| found)))
     }
 
     /// [`Self::fingerprint`] of the weights as they lie in memory now.
@@ -379,8 +383,16 @@ impl Pipeline {
         self.check(spec, init_image)?;
         self.models.prepare(&mut self.unet, &mut self.text)?;
         let context = self.context_of(spec)?;
-        let mut made = self.images(begun, &[spec], &[&context], init_image, &mut |_, step| on_step(step))?;
-        made.pop().unwrap_or(Err(EngineError::Cancelled))
+        let mut made = Err(EngineError::Cancelled);
+        self.images(begun, &[spec], &[&context], init_image, &mut |_, update| match update {
+            ImageUpdate::Begun { .. } => ControlFlow::Continue(()),
+            ImageUpdate::Step(step) => on_step(step),
+            ImageUpdate::Ended(end) => {
+                made = end;
+                ControlFlow::Continue(())
+            }
+        })?;
+        made
     }
 
     /// Validates the request against the model.
@@ -438,11 +450,11 @@ impl Pipeline {
         {
             return Ok(context.clone());
         }
-        let planned = self.models.text();
-        let planned = planned.as_deref();
         let (prompts, clip_skip) = (&wanted.0, clip_skip as usize);
-        let (states, used) =
-            context_with(&self.tokenizer, &self.text, planned, &self.embeddings, prompts, clip_skip)?;
+        let (states, used) = self.with_room(|pipeline| {
+            let Self { tokenizer, text, models, embeddings, .. } = pipeline;
+            context_with(tokenizer, text, models.text().as_deref(), embeddings, prompts, clip_skip)
+        })?;
         let used = used.into_iter().filter_map(|place| self.embeddings.get(place));
         let embeddings = used.map(|(word, embedding)| (word.clone(), embedding.hash().to_owned())).collect();
         let context = Context { states, embeddings };

@@ -8,6 +8,7 @@ use candle_core::{DType, Tensor};
 use super::{
     Pipeline, StepReport,
     batch::Batch,
+    images::ImageUpdate,
     init_image::{self, InitImage},
     planned::Models,
     upscale,
@@ -24,8 +25,8 @@ pub(super) struct Passes<'a> {
     pub(super) batch: Batch<'a>,
     /// Steps of earlier passes.
     pub(super) done: u32,
-    /// Gets the image's place in the batch; a break ends that image.
-    pub(super) on_step: &'a mut dyn FnMut(usize, StepReport) -> ControlFlow<()>,
+    /// Gets the image's place in the batch; a break after a step ends that image.
+    pub(super) on_update: &'a mut dyn FnMut(usize, ImageUpdate) -> ControlFlow<()>,
 }
 
 impl Passes<'_> {
@@ -84,7 +85,7 @@ impl Passes<'_> {
     }
 
     fn run(&mut self, pass: Pass, noise: &mut NoiseSource, start: Start<'_>) -> Result<Tensor> {
-        let Self { pipeline, models, batch, done, on_step } = self;
+        let Self { pipeline, models, batch, done, on_update } = self;
         let Pipeline { unet, dtype, preview, schedule, device, .. } = pipeline;
         let spec = batch.first();
         let guidance = batch.guidance(device)?;
@@ -105,7 +106,11 @@ impl Passes<'_> {
             let step = *done + at.step as u32;
             let reported = batch.report(&mut |image| {
                 let preview = preview.render(at.denoised, image)?;
-                Ok(on_step(image, StepReport { step, steps, preview }))
+                let next = on_update(image, ImageUpdate::Step(StepReport { step, steps, preview }));
+                if next.is_break() {
+                    let _ = on_update(image, ImageUpdate::Ended(Err(EngineError::Cancelled)));
+                }
+                Ok(next)
             });
             reported.unwrap_or_else(|error| {
                 failure = Some(error);

@@ -97,10 +97,10 @@ pub(super) fn batch(setup: &Setup<'_>, add: &mut dyn FnMut(Row)) -> Result<()> {
         alone.push(pipeline.generate(spec, &mut |_| ControlFlow::Continue(()))?.image.data);
     }
     let all: Vec<_> = specs.iter().collect();
-    let together = pipeline.generate_batch(&all, &mut |_, _| ControlFlow::Continue(()))?;
+    let together = pipeline.generate_all(&all)?;
     let mut most = 0;
     for (together, alone) in together.into_iter().zip(&alone) {
-        let pairs = together?.image.data.into_iter().zip(alone);
+        let pairs = together.image.data.into_iter().zip(alone);
         most = most.max(pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(u8::MAX));
     }
     // candle's products on a GPU depend on the number of rows.

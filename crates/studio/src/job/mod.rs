@@ -2,7 +2,7 @@
 
 mod pick;
 
-pub(crate) use pick::{Candidate, pick, reorder};
+pub(crate) use pick::{Candidate, PATIENCE, pick, reorder};
 
 use crate::StudioError;
 

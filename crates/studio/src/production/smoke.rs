@@ -9,12 +9,11 @@ use std::sync::{
 use adire_protocol::{AdapterUse, GenerationRequest, LedgerMove, Smoke, SmokeResult};
 
 use crate::{
-    BackendError, Pixels, RenderRequest, Rendered, StudioError, adapters, png, read_pixels,
+    Pixels, RenderRequest, StudioError, adapters, png, read_pixels,
     shared::Shared,
     store::{SmokeRow, image_url},
     tasks::blocking,
     time::now,
-    worker::RenderEvent,
 };
 
 /// The same for all versions, for ever: it is part of what is compared.
@@ -72,18 +71,8 @@ async fn render(shared: &Shared, id: &str) -> Result<Pixels, StudioError> {
     let adapters = adapters::files(shared, &spec.adapters).await?;
     let stop = Arc::new(AtomicBool::new(false));
     let job = RenderRequest { spec, adapters, embeddings: Vec::new(), init: None };
-    let mut updates = shared.worker.render(job, stop.clone())?;
-    while let Some(update) = updates.recv().await {
-        match update {
-            RenderEvent::Step(..) => stop.store(shared.work.is_closing(), Ordering::Relaxed),
-            RenderEvent::Ended(Ok(Rendered { pixels, .. }), _) => return Ok(pixels),
-            RenderEvent::Ended(Err(BackendError::Cancelled), _) => return Err(StudioError::ShuttingDown),
-            RenderEvent::Ended(Err(BackendError::Failed(message)), _) => {
-                return Err(StudioError::Backend(message));
-            }
-        }
-    }
-    Err(StudioError::ShuttingDown)
+    let closing = || stop.store(shared.work.is_closing(), Ordering::Relaxed);
+    Ok(shared.worker.render(job, stop.clone(), closing).await??.pixels)
 }
 
 /// The same device and precision give the same pixels; others may differ by what nobody sees.

@@ -27,15 +27,16 @@ use tokio::sync::Notify;
 
 pub(crate) use hold::{Hold, Stop};
 pub(crate) use live::Live;
+pub(crate) use progress::Counts;
 pub(crate) use state::{Place, QueuedGeneration};
 
-use state::State;
+use state::{State, Waiting};
 use withdrawals::Withdrawals;
 
 use crate::{
     StudioError,
     client::Who,
-    job::{JobKind, Queued},
+    job::{JobKind, PATIENCE, Queued},
     limits::{Budget, Caps},
     timing::Timing,
 };
@@ -106,6 +107,7 @@ impl Work {
             intake: Intake::default(),
             unit_reason: None,
             resident: None,
+            unit: Vec::new(),
             changes: 0,
         };
         Self {
@@ -273,11 +275,31 @@ impl Work {
         ids.next().filter(|_| ids.next().is_none()).cloned()
     }
 
-    /// The first generation that waits here whose images share a batch with one of `spec`.
-    pub(crate) fn waiting_like(&self, spec: &GenerationSpec) -> Option<String> {
+    /// Generations that wait here whose next images share a batch with one of `spec`, at most so many. They pass over others only
+    /// as far as [`PATIENCE`] allows, and over none of their own visitor's.
+    pub(crate) fn waiting_like(&self, spec: &GenerationSpec, most: usize) -> Vec<String> {
         let state = self.lock();
-        let like = |generation: &QueuedGeneration| generation.spec.shares_batch(spec);
-        state.waiting.iter().find(|(_, waiting)| like(&waiting.generation)).map(|((_, id), _)| id.clone())
+        let Some((first, _)) = state.waiting.keys().next() else { return Vec::new() };
+        let latest = first.saturating_add(PATIENCE.as_millis() as i64);
+        let (mut like, mut passed) = (Vec::new(), Vec::<&Who>::new());
+        for ((turn, id), Waiting { generation, .. }) in &state.waiting {
+            if *turn > latest || like.len() >= most {
+                break;
+            }
+            if passed.iter().any(|who| who.is(&generation.who)) {
+                continue;
+            }
+            match generation.next() {
+                Some(next) if next.shares_batch(spec) => like.push(id.clone()),
+                _ => passed.push(&generation.who),
+            }
+        }
+        like
+    }
+
+    /// The device does a unit of these jobs now.
+    pub(crate) fn set_unit(&self, jobs: Vec<String>) {
+        self.lock().unit = jobs;
     }
 
     /// A job of that kind waits, or may wait.

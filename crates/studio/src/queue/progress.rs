@@ -13,17 +13,21 @@ use crate::{
     timing::{ImageCost, StepTimer},
 };
 
+/// Images and generations that are made beside one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    /// Images of its generation that this run made before.
+    pub(crate) here: u32,
+    /// Images in its batch.
+    pub(crate) together: u32,
+    /// Generations in its batch.
+    pub(crate) generations: u32,
+}
+
 impl Work {
-    /// Publishes how far a running generation is. `here` counts images made by this run, before those of `progress`; `together`
-    /// those that are made at once, other generations' included.
-    pub(crate) fn progress(
-        &self,
-        id: &str,
-        mut progress: Progress,
-        here: u32,
-        together: u32,
-        timer: &StepTimer,
-    ) {
+    /// Publishes how far a running generation is.
+    pub(crate) fn progress(&self, id: &str, mut progress: Progress, counts: Counts, timer: &StepTimer) {
+        let Counts { here, together, generations } = counts;
         let mut state = self.lock();
         let timing = state.timing;
         let Some(running) = state.running.iter_mut().find(|running| running.generation.id == id) else {
@@ -37,19 +41,21 @@ impl Work {
         };
         let images = f64::from(running.generation.left().saturating_sub(here + progress.batch));
         let steps = f64::from(progress.steps);
-        let remaining = cost.map(|cost| {
-            let this = (steps - f64::from(progress.step)) * cost.step + cost.fixed;
-            f64::from(together) * this + images * (steps * cost.step + cost.fixed)
-        });
-        progress.remaining_ms = remaining.map(whole);
-        running.remaining = remaining.map(|ms| (Instant::now(), ms));
+        let batch = |cost: ImageCost| {
+            f64::from(together) * ((steps - f64::from(progress.step)) * cost.step + cost.fixed)
+        };
+        let later = |cost: ImageCost| images * (steps * cost.step + cost.fixed);
+        progress.remaining_ms = cost.map(|cost| whole(batch(cost) + later(cost)));
+        // All generations of a batch together count it once.
+        let share = |cost| (Instant::now(), batch(cost) / f64::from(generations.max(1)) + later(cost));
+        running.remaining = cost.map(share);
         running.progress = Some(Progress { preview: None, ..progress.clone() });
         if let Some(live) = state.lives.get(id) {
             live.send_modify(|live| live.pass(GenerationEvent::Progress(progress)));
         }
     }
 
-    /// Updates the averages from images that were finished together.
+    /// Updates the averages from the first image of a batch of so many that is finished, after `total`.
     pub(crate) fn record_timing(
         &self,
         spec: &GenerationSpec,
@@ -57,7 +63,9 @@ impl Work {
         total: Duration,
         images: u32,
     ) {
-        let each = total / images.max(1);
+        // All of them waited for the steps, but only for this one's end.
+        let steps = timer.last();
+        let each = steps / images.max(1) + total.saturating_sub(steps);
         self.lock().timing.add_measurement(spec, &timer.per_image(images), each);
     }
 

@@ -33,6 +33,12 @@ impl QueuedGeneration {
     pub(super) fn left(&self) -> u32 {
         self.spec.count.saturating_sub(count(self.finished.len()))
     }
+
+    /// The spec of its first unfinished image.
+    pub(super) fn next(&self) -> Option<GenerationSpec> {
+        let next = (0..self.spec.count).find(|index| !self.finished.contains(index));
+        next.map(|index| self.spec.of_image(index))
+    }
 }
 
 pub(super) struct Waiting {
@@ -44,7 +50,7 @@ pub(super) struct Waiting {
 pub(super) struct Running {
     pub(super) generation: QueuedGeneration,
     pub(super) progress: Option<Progress>,
-    /// Time and value, in milliseconds, of the last estimate of the remaining time.
+    /// Time and value, in milliseconds, of the last estimate of the remaining time; of what is left of a batch, its share.
     pub(super) remaining: Option<(Instant, f64)>,
 }
 
@@ -55,7 +61,7 @@ pub(super) struct State {
     pub(super) reserved: Vec<(Who, f64)>,
     /// By turn and id, as the database sorts them.
     pub(super) waiting: BTreeMap<(i64, String), Waiting>,
-    /// What this node runs: one, and those that give way to newcomers between two images.
+    /// What this node runs: those of `unit`, and those that give way to newcomers between two images.
     pub(super) running: Vec<Running>,
     /// Jobs of any kind that this node holds.
     pub(super) held: HashMap<String, Arc<Hold>>,
@@ -72,6 +78,8 @@ pub(super) struct State {
     pub(super) unit_reason: Option<WaitReason>,
     /// What the generation wanted that was begun last: its adapters are in effect.
     pub(super) resident: Option<String>,
+    /// Jobs whose unit the device does, or did last.
+    pub(super) unit: Vec<String>,
     /// Grows with every change of `waiting`, so that a list read from the database meanwhile is known to be old.
     pub(super) changes: u64,
 }
@@ -120,16 +128,22 @@ impl State {
         for (i, running) in
             self.running.iter().enumerate().filter(|(_, running)| counts(&running.generation.who))
         {
-            // All but one give way at the moment, and so wait.
-            share.waiting += u32::from(i > 0);
+            share.waiting += u32::from(self.gives_way(i));
             share.cost += running.generation.cost();
         }
         share
     }
 
+    /// Whether a running generation gives way to others at the moment, and so waits. Between two units all but the first do.
+    fn gives_way(&self, at: usize) -> bool {
+        let made = |running: &Running| self.unit.contains(&running.generation.id);
+        if self.running.iter().any(made) { !made(&self.running[at]) } else { at > 0 }
+    }
+
     /// How many wait, those included that give way to others between their images.
     pub(super) fn waiting(&self) -> u32 {
-        count(self.waiting.len() + self.reserved.len() + self.running.len().saturating_sub(1))
+        let giving_way = (0..self.running.len()).filter(|at| self.gives_way(*at)).count();
+        count(self.waiting.len() + self.reserved.len() + giving_way)
     }
 
     pub(super) fn len(&self) -> u32 {

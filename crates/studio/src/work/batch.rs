@@ -7,7 +7,9 @@ use futures::future::join_all;
 
 use super::{
     generation::GenerationRun,
-    kind::{Progressed, Run},
+    kind::{Kind, Progressed, Run},
+    render::{Started, start},
+    rest::end,
 };
 use crate::{queue::Stop, shared::Shared};
 
@@ -25,57 +27,62 @@ pub(super) async fn advance(run: &mut dyn Run, shared: &Arc<Shared>) -> Result<P
     run.unit(shared).await
 }
 
-/// Does the next units of runs whose next images share a batch, or of a single run of any kind: one result for each.
+/// Does the next units of runs whose next images share a batch, or of a single run of any kind. Each that has no more units
+/// ends at once, whatever the others have still to do; those that have more are given back.
 pub(super) async fn advance_together(
-    runs: &mut [Box<dyn Run>],
+    mut runs: Vec<Box<dyn Run>>,
+    kind: &dyn Kind,
     shared: &Arc<Shared>,
-) -> Vec<Result<Progressed, Stop>> {
+) -> Vec<Box<dyn Run>> {
     let first = runs.first().and_then(|run| next_image(run.as_ref()));
-    match first.filter(|_| shared.worker.batch() > 1) {
-        Some(first) => images(runs, &first, shared).await,
-        None => join_all(runs.iter_mut().map(|run| advance(run.as_mut(), shared))).await,
-    }
+    let started = match first.filter(|_| shared.worker.batch() > 1) {
+        Some(first) => start_together(&mut runs, &first, shared).await,
+        None => runs.iter().map(|_| None).collect(),
+    };
+    let advanced = runs.into_iter().zip(started).map(async |(mut run, started)| {
+        let result = match started {
+            None => advance(run.as_mut(), shared).await,
+            Some(Err(stop)) => Err(stop),
+            Some(Ok(started)) => match generation(run.as_mut()) {
+                Some(generation) => generation.finish(shared, started).await,
+                None => Ok(Progressed::More),
+            },
+        };
+        match result {
+            Ok(Progressed::More) => Some(run),
+            result => {
+                end(shared, kind, run, result).await;
+                None
+            }
+        }
+    });
+    join_all(advanced).await.into_iter().flatten().collect()
 }
 
-async fn images(
+/// Starts the next images of generations in one batch: what follows them, or why there is nothing to follow.
+async fn start_together(
     runs: &mut [Box<dyn Run>],
     first: &GenerationSpec,
     shared: &Arc<Shared>,
-) -> Vec<Result<Progressed, Stop>> {
-    let generations = runs.iter_mut().filter_map(|run| {
-        let run: &mut dyn Any = run.as_mut();
-        run.downcast_mut::<GenerationRun>()
-    });
-    let generations: Vec<_> = generations.collect();
+) -> Vec<Option<Result<Started, Stop>>> {
     let most = shared.worker.batch();
+    let holds: Vec<_> = runs.iter().map(|run| run.hold().clone()).collect();
+    let mut generations: Vec<_> = runs.iter_mut().filter_map(|run| generation(run.as_mut())).collect();
     let sharing: Vec<_> = generations.iter().map(|run| run.sharing(first, most)).collect();
     // The files of all of them are found before the first image begins.
-    let prepared =
-        join_all(generations.into_iter().zip(shares(&sharing, most)).map(async |(run, images)| {
-            let prepared = run.prepare(shared, images).await;
-            (run, prepared)
-        }));
-    let prepared = prepared.await;
-    let jobs: Vec<_> = prepared
-        .iter()
-        .flat_map(|(run, images)| {
-            let stop = &run.hold().stop;
-            images.iter().flatten().map(|image| (image.render.clone(), stop.clone()))
-        })
-        .collect();
-    let together = jobs.len() as u32;
-    let mut updates = match shared.worker.render_together(jobs) {
-        Ok(updates) => updates.into_iter(),
-        Err(error) => {
-            let message = error.to_string();
-            return prepared.iter().map(|_| Err(Stop::Failed(message.clone()))).collect();
+    let prepared = generations.iter_mut().zip(shares(&sharing, most));
+    let mut prepared = join_all(prepared.map(async |(run, images)| run.prepare(shared, images).await)).await;
+    let images = prepared.iter_mut().map(|images| images.as_mut().map(std::mem::take).unwrap_or_default());
+    match start(shared, images.zip(holds.iter().map(AsRef::as_ref)).collect()) {
+        Ok(started) => {
+            prepared.into_iter().zip(started).map(|(images, started)| Some(images.map(|_| started))).collect()
         }
-    };
-    join_all(prepared.into_iter().map(|(run, images)| {
-        let images = images.map(|images| images.into_iter().zip(updates.by_ref()).collect());
-        async move { run.finish(shared, images?, together).await }
-    }))
-    .await
+        Err(error) => holds.iter().map(|_| Some(Err(Stop::Failed(error.to_string())))).collect(),
+    }
+}
+
+fn generation(run: &mut dyn Run) -> Option<&mut GenerationRun> {
+    (run as &mut dyn Any).downcast_mut()
 }
 
 /// How many images each run has in a batch of `most`: one for each before a second for any.

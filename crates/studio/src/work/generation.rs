@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     kind::{Entry, Kind, OnDevice, Progressed, Run, Wait, behind},
-    render::{Place, Updates, follow, lead, store_image},
+    render::{Following, Started, start, store_image},
 };
 use crate::{
     AdapterFile, EmbeddingFile, InitFiles, RenderRequest, StudioError, adapters, embeddings,
@@ -164,12 +164,12 @@ impl GenerationRun {
         Ok(Self { hold, claimed, generation, files: None, left, here: 0 })
     }
 
-    /// The spec of its next image; nothing where all are there, or it has to stop.
+    /// The spec of its next image, if that can be made together with others.
     pub(super) fn next(&self) -> Option<GenerationSpec> {
-        self.hold
-            .stopped()
-            .is_none()
-            .then(|| self.left.front().map(|index| self.generation.spec.of_image(*index)))?
+        // What the server may have crashed of is tried without others first.
+        let suspect = self.claimed.attempts > 1 && self.here == 0;
+        let next = self.left.front().filter(|_| !suspect && self.hold.stopped().is_none());
+        next.map(|index| self.generation.spec.of_image(*index)).filter(|spec| spec.shares_batch(spec))
     }
 
     /// How many of its next images, at most so many, share a batch with one of a spec.
@@ -179,7 +179,11 @@ impl GenerationRun {
     }
 
     /// Takes so many images on.
-    pub(super) async fn prepare(&mut self, shared: &Shared, images: usize) -> Result<Vec<Image>, Stop> {
+    pub(super) async fn prepare(
+        &mut self,
+        shared: &Shared,
+        images: usize,
+    ) -> Result<Vec<(u32, RenderRequest)>, Stop> {
         let mut prepared = Vec::with_capacity(images);
         for index in self.left.drain(..images.min(self.left.len())).collect::<Vec<_>>() {
             let spec = self.generation.spec.of_image(index);
@@ -189,53 +193,35 @@ impl GenerationRun {
             };
             let Files { adapters, embeddings, init } = files;
             let (adapters, embeddings, init) = (adapters.clone(), embeddings.clone(), init.clone());
-            prepared.push(Image { index, render: RenderRequest { spec, adapters, embeddings, init } });
+            prepared.push((index, RenderRequest { spec, adapters, embeddings, init }));
         }
         Ok(prepared)
     }
 
-    /// Follows images that were started, `together` with those of other runs, and stores each.
-    pub(super) async fn finish(
-        &mut self,
-        shared: &Shared,
-        images: Vec<(Image, Updates)>,
-        together: u32,
-    ) -> Result<Progressed, Stop> {
+    /// Follows images that were started to their ends, and stores each as soon as it is made.
+    pub(super) async fn finish(&mut self, shared: &Shared, started: Started) -> Result<Progressed, Stop> {
         let (generation, hold) = (&self.generation, &self.hold);
-        let (batch, before) = (images.len() as u32, self.here);
-        let mut end = None;
-        for (at, (Image { index, render }, updates)) in images.into_iter().enumerate() {
-            let rendered = if at == 0 {
-                let place = Place { index, here: before, batch, together };
-                lead(shared, generation, &render, place, hold, updates).await?
-            } else {
-                follow(hold, updates).await?
-            };
-            let last = self.left.is_empty() && at + 1 == batch as usize;
+        let mut following = Following::new(shared, generation, started);
+        while let Some(made) = following.next(hold, self.here).await? {
+            let last = self.left.is_empty() && following.is_over();
             let written =
-                store_image(shared, generation, &hold.lease, render, (index, last), rendered).await?;
+                store_image(shared, generation, &hold.lease, made.request, (made.index, last), made.rendered)
+                    .await?;
             self.here += 1;
-            if last && written.shadowed {
-                shared.work.shadow_waits();
-            }
-            end = last.then_some(written.end);
-        }
-        match end {
-            Some(end) => Ok(Progressed::Written(end)),
-            None if !self.left.is_empty() => Ok(Progressed::More),
-            None => {
-                // All were there already.
-                shared.work.shadow_waits();
-                Ok(Progressed::Done)
+            if last {
+                if written.shadowed {
+                    shared.work.shadow_waits();
+                }
+                return Ok(Progressed::Written(written.end));
             }
         }
+        if self.left.is_empty() {
+            // All were there already.
+            shared.work.shadow_waits();
+            return Ok(Progressed::Done);
+        }
+        Ok(Progressed::More)
     }
-}
-
-/// An image to make.
-pub(super) struct Image {
-    index: u32,
-    pub(super) render: RenderRequest,
 }
 
 impl Run for GenerationRun {
@@ -246,10 +232,8 @@ impl Run for GenerationRun {
     fn unit<'a>(&'a mut self, shared: &'a Arc<Shared>) -> BoxFuture<'a, Result<Progressed, Stop>> {
         Box::pin(async move {
             let images = self.prepare(shared, 1).await?;
-            let jobs = images.iter().map(|image| (image.render.clone(), self.hold.stop.clone()));
-            let updates = shared.worker.render_together(jobs.collect())?;
-            let together = images.len() as u32;
-            self.finish(shared, images.into_iter().zip(updates).collect(), together).await
+            let started = start(shared, vec![(images, &self.hold)])?.pop();
+            self.finish(shared, started.unwrap_or_default()).await
         })
     }
 

@@ -1,83 +1,144 @@
 //! An image of a generation: followed step by step while the worker renders it, stored and published.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use adire_protocol::{Event, GenerationEvent, ImageRecord, Progress, Recipe, infotext};
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
 use crate::{
-    AdapterFile, BackendError, RenderRequest, Rendered,
-    blobs::Made,
+    AdapterFile, BackendError, RenderRequest, RenderStep, Rendered, StudioError, blobs,
     job::Lease,
     png::{data_url, encode_with_recipe},
-    queue::{Hold, QueuedGeneration, Stop},
+    queue::{Counts, Hold, QueuedGeneration, Stop},
     shared::Shared,
     store::{Inserted, Written, image_url},
     timing::StepTimer,
-    worker::RenderEvent,
+    worker::{RenderEvent, Updates},
 };
 
-/// What follows an image that has been started.
-pub(crate) type Updates = mpsc::UnboundedReceiver<RenderEvent>;
-
-/// Where an image stands among those that are made with it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    /// Its index in the generation.
-    pub(crate) index: u32,
-    /// Images of the generation that this run made before.
-    pub(crate) here: u32,
-    /// Images of the generation in this batch.
-    pub(crate) batch: u32,
-    /// Images in this batch.
-    pub(crate) together: u32,
+/// Images of a generation that have been started.
+#[derive(Default)]
+pub(crate) struct Started {
+    /// Their indices in the generation, and what was requested.
+    images: Vec<(u32, RenderRequest)>,
+    /// What the worker says of them.
+    updates: Option<Updates>,
+    /// Generations whose images were started at once.
+    generations: u32,
+    /// Whether the time of this one's first image is that of a batch's first image.
+    times: bool,
 }
 
-/// Follows the first image of a generation in a batch to its end, and publishes the progress of all of them.
-pub(crate) async fn lead(
+/// Starts images of generations, which must share a batch if there are several, with what stops each generation.
+pub(crate) fn start(
     shared: &Shared,
-    generation: &QueuedGeneration,
-    render: &RenderRequest,
-    Place { index, here, batch, together }: Place,
-    hold: &Hold,
-    mut updates: Updates,
-) -> Result<Rendered, Stop> {
-    let mut timer = StepTimer::default();
-    while let Some(update) = updates.recv().await {
-        match update {
-            RenderEvent::Step(step, since_start) => {
-                timer.record_step(since_start);
-                let progress = Progress {
-                    image: index,
-                    images: generation.spec.count,
-                    batch,
-                    step: step.step,
-                    steps: step.steps,
-                    remaining_ms: None,
-                    // A few dozen pixels take well under a millisecond to encode, and the worker does not
-                    // wait for it. When the next step has ended already, its preview is the one to show.
-                    preview: step.preview.as_ref().filter(|_| updates.is_empty()).and_then(data_url),
-                };
-                shared.work.progress(&generation.id, progress, here, together, &timer);
-            }
-            RenderEvent::Ended(result, total) => {
-                if result.is_ok() {
-                    shared.work.record_timing(&render.spec, &timer, total, together);
-                }
-                return ended(result, hold);
-            }
-        }
-    }
-    Err(gone())
+    groups: Vec<(Vec<(u32, RenderRequest)>, &Hold)>,
+) -> Result<Vec<Started>, StudioError> {
+    let jobs = groups.iter().map(|(images, hold)| {
+        images.iter().map(|(_, request)| (request.clone(), hold.stop.clone())).collect()
+    });
+    let followed = shared.worker.render_groups(jobs.collect())?;
+    let generations = groups.iter().filter(|(images, _)| !images.is_empty()).count() as u32;
+    let mut times = true;
+    let started = |((images, _), updates): ((Vec<_>, _), _)| {
+        let times = !images.is_empty() && std::mem::take(&mut times);
+        Started { images, updates: Some(updates), generations, times }
+    };
+    Ok(groups.into_iter().zip(followed).map(started).collect())
 }
 
-/// Waits for another image of it.
-pub(crate) async fn follow(hold: &Hold, mut updates: Updates) -> Result<Rendered, Stop> {
-    while let Some(update) = updates.recv().await {
-        if let RenderEvent::Ended(result, _) = update {
-            return ended(result, hold);
-        }
+/// An image that is there.
+pub(crate) struct Made {
+    pub(crate) index: u32,
+    pub(crate) request: RenderRequest,
+    pub(crate) rendered: Rendered,
+}
+
+/// Started images, followed to their ends.
+pub(crate) struct Following<'a> {
+    shared: &'a Shared,
+    generation: &'a QueuedGeneration,
+    /// Those that have not ended; `None` for the others.
+    images: Vec<Option<(u32, RenderRequest)>>,
+    /// Those that the device is at.
+    under_way: BTreeMap<usize, UnderWay>,
+    updates: Option<Updates>,
+    generations: u32,
+    times: bool,
+}
+
+/// An image that is being made.
+struct UnderWay {
+    together: u32,
+    timer: StepTimer,
+}
+
+impl<'a> Following<'a> {
+    pub(crate) fn new(shared: &'a Shared, generation: &'a QueuedGeneration, started: Started) -> Self {
+        let Started { images, updates, generations, times } = started;
+        let images = images.into_iter().map(Some).collect();
+        Self { shared, generation, images, under_way: BTreeMap::new(), updates, generations, times }
     }
-    Err(gone())
+
+    /// Whether all have ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.images.iter().all(Option::is_none)
+    }
+
+    /// The next one that is made; publishes the progress of those that are under way meanwhile. `here`: images that this run made
+    /// before.
+    pub(crate) async fn next(&mut self, hold: &Hold, here: u32) -> Result<Option<Made>, Stop> {
+        while !self.is_over() {
+            let Some(updates) = &mut self.updates else { return Err(gone()) };
+            let (place, event) = updates.recv().await.ok_or_else(gone)?;
+            match event {
+                RenderEvent::Begun(together) => {
+                    // Begun once more: nothing came of the batch that it was in.
+                    if self.under_way.contains_key(&place) {
+                        self.under_way.clear();
+                    }
+                    self.under_way.insert(place, UnderWay { together, timer: StepTimer::default() });
+                }
+                RenderEvent::Step(step, since) => self.step(place, &step, since, here),
+                RenderEvent::Ended(result, total) => {
+                    let (image, under_way) = (self.images[place].take(), self.under_way.remove(&place));
+                    let rendered = ended(result, hold)?;
+                    let Some((index, request)) = image else { continue };
+                    // Those after it have waited for it to be decoded.
+                    if let Some(UnderWay { together, timer }) = under_way
+                        && std::mem::take(&mut self.times)
+                    {
+                        self.shared.work.record_timing(&request.spec, &timer, total, together);
+                    }
+                    return Ok(Some(Made { index, request, rendered }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first of those under way stands for them all.
+    fn step(&mut self, place: usize, step: &RenderStep, since: Duration, here: u32) {
+        let batch = self.under_way.len() as u32;
+        let is_first = self.under_way.first_key_value().is_some_and(|(first, _)| *first == place);
+        let Some(UnderWay { together, timer }) = self.under_way.get_mut(&place) else { return };
+        timer.record_step(since);
+        let Some((index, _)) = self.images[place].as_ref().filter(|_| is_first) else { return };
+        // A few dozen pixels take well under a millisecond to encode, and the worker does not wait for it. When more has
+        // happened already, a later preview is the one to show.
+        let shows = self.updates.as_ref().is_some_and(Updates::is_empty);
+        let progress = Progress {
+            image: *index,
+            images: self.generation.spec.count,
+            batch,
+            step: step.step,
+            steps: step.steps,
+            remaining_ms: None,
+            preview: step.preview.as_ref().filter(|_| shows || batch > 1).and_then(data_url),
+        };
+        let counts = Counts { here, together: *together, generations: self.generations };
+        self.shared.work.progress(&self.generation.id, progress, counts, timer);
+    }
 }
 
 fn ended(result: Result<Rendered, BackendError>, hold: &Hold) -> Result<Rendered, Stop> {
@@ -123,7 +184,7 @@ pub(crate) async fn store_image(
     };
     let _keeping = shared.blobs.keeping().await;
     let encode = move || Ok((Bytes::from(encode_with_recipe(&pixels, &recipe)?), recipe));
-    let Made { hash, bytes: png, with: recipe, kept } = shared.blobs.put_made(encode).await?;
+    let blobs::Made { hash, bytes: png, with: recipe, kept } = shared.blobs.put_made(encode).await?;
     let image = ImageRecord {
         url: image_url(&hash),
         hash,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use adire_protocol::GenerationEvent;
 
-use super::kind::{Kind, Progressed};
+use super::kind::{Kind, Progressed, Run};
 use crate::{
     job::{Asked, EndedBy, JobState, Outcome},
     queue::{Hold, Stop},
@@ -33,11 +33,11 @@ pub(super) async fn rest(
             tracing::info!(job = id, "ended");
             Some(JobState::Done)
         }
-        Ok(Progressed::More | Progressed::Done) => end(shared, hold, Outcome::Done { version }).await,
+        Ok(Progressed::More | Progressed::Done) => write_end(shared, hold, Outcome::Done { version }).await,
         Err(Stop::Failed(message)) => {
             // The whole of it is for the log.
             tracing::error!(job = id, kind = kind.kind().name(), message, "failed");
-            end(shared, hold, Outcome::Failed(&kind.shown(&message))).await
+            write_end(shared, hold, Outcome::Failed(&kind.shown(&message))).await
         }
         Err(Stop::LeaseLost) => {
             shared.work.let_go(id, None, None);
@@ -48,8 +48,20 @@ pub(super) async fn rest(
     kind.rested(shared, id, state).await;
 }
 
+/// Writes how a run ends or why it stops, and clears it away.
+pub(super) async fn end(
+    shared: &Shared,
+    kind: &dyn Kind,
+    mut run: Box<dyn Run>,
+    result: Result<Progressed, Stop>,
+) {
+    run.end(shared);
+    let (hold, version) = (run.hold().clone(), run.version().map(str::to_owned));
+    rest(shared, &hold, kind, result, version.as_deref()).await;
+}
+
 /// Writes how a job ends and publishes it; its state, if it could be written.
-async fn end(shared: &Shared, hold: &Hold, outcome: Outcome<'_>) -> Option<JobState> {
+async fn write_end(shared: &Shared, hold: &Hold, outcome: Outcome<'_>) -> Option<JobState> {
     let id = hold.lease.job.as_str();
     // Streams of other kinds read rows.
     let event = match outcome {

@@ -13,9 +13,9 @@ use std::{
 use super::{
     batch::{advance, advance_together, next_image},
     claim::{self, Claimer},
-    kind::{OnDevice, Progressed, Run, Turn},
+    kind::{OnDevice, Run, Turn},
     kinds::all_kinds,
-    rest::rest,
+    rest::{end, rest},
     restore,
     shadow::ShadowRun,
 };
@@ -167,14 +167,10 @@ impl Scheduler {
         let Some(next) = lane.next() else { return };
         let (kind, run) = (lane.kind, lane.runs.swap_remove(next));
         let shared = self.shared.clone();
-        let mut runs = self.together(at, run).await;
-        let results = self.beside(Some(kind), advance_together(&mut runs, &shared)).await;
-        for (run, result) in runs.into_iter().zip(results) {
-            match result {
-                Ok(Progressed::More) => self.lanes[at].runs.push(run),
-                result => end(&shared, kind, run, result).await,
-            }
-        }
+        let runs = self.together(at, run).await;
+        shared.work.set_unit(runs.iter().map(|run| run.hold().lease.job.clone()).collect());
+        let more = self.beside(Some(kind), advance_together(runs, kind, &shared)).await;
+        self.lanes[at].runs.extend(more);
     }
 
     /// A run with those whose next images share a batch with its own: of those under way first, then of those that wait.
@@ -191,14 +187,15 @@ impl Scheduler {
         {
             runs.push(lane.runs.remove(other));
         }
-        while runs.len() < most
-            && let Some(id) = shared.work.waiting_like(&spec)
-        {
+        for id in shared.work.waiting_like(&spec, most - runs.len()) {
+            if shared.work.is_closing() {
+                break;
+            }
             let claimed = claim::this(&shared, lane.kind, &lane.claimer, &id).await;
             let (claimed, hold) = match claimed {
                 Ok(Some(claimed)) => claimed,
-                // It is looked at again with the next unit.
-                Ok(None) => break,
+                // Another node has claimed it.
+                Ok(None) => continue,
                 Err(error) => {
                     tracing::warn!(%error, "a generation could not join a batch");
                     break;
@@ -282,16 +279,4 @@ impl Scheduler {
         shared.work.set_unit_reason(None);
         result
     }
-}
-
-/// Writes how a run ends or why it stops, and clears it away.
-async fn end(
-    shared: &Shared,
-    kind: &'static dyn OnDevice,
-    mut run: Box<dyn Run>,
-    result: Result<Progressed, Stop>,
-) {
-    run.end(shared);
-    let (hold, version) = (run.hold().clone(), run.version().map(str::to_owned));
-    rest(shared, &hold, kind, result, version.as_deref()).await;
 }

@@ -17,7 +17,6 @@ use crate::{
     store::{End, PairScores, ShadowRow, Waiting},
     tasks::blocking,
     time::now,
-    worker::RenderEvent,
 };
 
 /// Images that the judge sees in one unit.
@@ -134,15 +133,7 @@ impl ShadowRun {
         let embeddings = embeddings::files(shared).await?;
         shared.store.count_attempt(pair, 1).await?;
         let request = RenderRequest { spec, adapters, embeddings, init: None };
-        let mut updates = shared.worker.render(request, self.interrupt.clone())?;
-        let mut ended = None;
-        while let Some(update) = updates.recv().await {
-            if let RenderEvent::Ended(result, _) = update {
-                ended = Some(result);
-                break;
-            }
-        }
-        let rendered = match ended.unwrap_or(Err(BackendError::Cancelled)) {
+        let rendered = match shared.worker.render(request, self.interrupt.clone(), || {}).await? {
             Ok(rendered) if rendered.withheld => {
                 return Err(Problem::Pair("The safety checker blocked the challenger's image.".to_owned()));
             }

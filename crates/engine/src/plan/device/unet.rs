@@ -15,7 +15,7 @@ use super::{
     parameters::{DeviceParameters, Exponents},
     planes, refused,
 };
-use crate::{EngineError, Result, UNet, ops::floats, unet::Sinusoids};
+use crate::{Result, UNet, ops::floats, unet::Sinusoids};
 
 /// Most times whose rows are remembered: those of a long schedule.
 const MAX_TIMES: usize = 256;
@@ -157,6 +157,13 @@ impl DeviceUNet {
         Ok(Some(Tensor::from_vec(values, (images, channels, height, width), &Device::Cpu)?))
     }
 
+    /// Frees the memory of the shapes that are held; whether there were any.
+    pub(crate) fn make_room(&mut self) -> bool {
+        let held = !self.shapes.is_empty();
+        self.shapes.clear();
+        held
+    }
+
     /// Where among the shapes the plan of this one is.
     fn prepare(&mut self, unet: &UNet, shape: Shape, batch: usize) -> Result<Option<usize>> {
         if let Some(at) = self.shapes.iter().position(|prepared| prepared.plan.shape == shape) {
@@ -171,7 +178,7 @@ impl DeviceUNet {
         let prepared = loop {
             match Prepared::new(&self.target, plan.clone(), batch, &self.parameters, &self.time) {
                 // Other shapes make room.
-                Err(EngineError::Gpu(adire_cuda::Error::OutOfMemory { .. })) if !self.shapes.is_empty() => {
+                Err(error) if error.is_out_of_memory() && !self.shapes.is_empty() => {
                     self.shapes.remove(0);
                 }
                 prepared => break prepared?,

@@ -21,7 +21,6 @@ use crate::{
     store::NewImage,
     tasks::blocking,
     work::Progressed,
-    worker::RenderEvent,
 };
 
 /// Images that are found rather than rendered in one unit.
@@ -88,15 +87,19 @@ impl EvaluationRun {
                 _ => None,
             };
             let rendered_now = known.is_none();
+            let mut keeping = None;
             let image = match known {
                 Some((hash, seconds)) => {
                     self.render.found += 1;
                     Some((hash, seconds))
                 }
                 None => match self.render_one(shared, request).await? {
-                    Ok((hash, seconds)) => {
+                    Ok(Rendered { pixels, seconds, .. }) => {
                         self.render.rendered += 1;
-                        Some((hash, seconds))
+                        let png = blocking(move || encode_bare(&pixels)).await?;
+                        keeping = Some(shared.blobs.keeping().await);
+                        let hash = shared.blobs.put(png).await?;
+                        Some((hash, if seconds.is_finite() { seconds } else { 0.0 }))
                     }
                     Err(message) => {
                         tracing::warn!(evaluation = self.row.id, message, "an image failed");
@@ -123,6 +126,7 @@ impl EvaluationRun {
                 };
                 shared.store.save_evaluation_image(&self.hold.lease, &new).await?;
             }
+            drop(keeping);
             self.images.push(image.map(|(hash, seconds)| EvaluationImage {
                 role: slot.role,
                 prompt: slot.prompt,
@@ -170,30 +174,16 @@ impl EvaluationRun {
         Ok(RenderRequest { spec, adapters: file.into_iter().collect(), embeddings: Vec::new(), init: None })
     }
 
-    /// The image's hash and seconds, or why there is none.
+    /// The image, or why there is none.
     async fn render_one(
         &self,
         shared: &Shared,
         request: RenderRequest,
-    ) -> Result<Result<(String, f64), String>, Stop> {
-        let mut updates = shared.worker.render(request, self.hold.stop.clone())?;
-        let mut ended = None;
-        while let Some(update) = updates.recv().await {
-            if let RenderEvent::Ended(result, _) = update {
-                ended = Some(result);
-                break;
-            }
-        }
-        match ended {
-            Some(Ok(Rendered { pixels, seconds, .. })) => {
-                let png = blocking(move || encode_bare(&pixels)).await?;
-                let _keeping = shared.blobs.keeping().await;
-                let hash = shared.blobs.put(png).await?;
-                Ok(Ok((hash, if seconds.is_finite() { seconds } else { 0.0 })))
-            }
-            Some(Err(BackendError::Failed(message))) => Ok(Err(message)),
-            Some(Err(BackendError::Cancelled)) => Err(self.hold.stopped().unwrap_or(Stop::Closing)),
-            None => Err(Stop::Failed("The worker thread has stopped. Restart the server.".to_owned())),
+    ) -> Result<Result<Rendered, String>, Stop> {
+        match shared.worker.render(request, self.hold.stop.clone(), || {}).await? {
+            Ok(rendered) => Ok(Ok(rendered)),
+            Err(BackendError::Failed(message)) => Ok(Err(message)),
+            Err(BackendError::Cancelled) => Err(self.hold.stopped().unwrap_or(Stop::Closing)),
         }
     }
 
