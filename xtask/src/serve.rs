@@ -81,3 +81,27 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<()> {
     }
     Err(anyhow::Error::from(command.exec()).context("the server could not be started"))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ServeArgs,
+    }
+
+    #[test]
+    fn features_stand_before_what_the_server_gets() {
+        let of = |words: &[&str]| Line::parse_from([&["serve"], words].concat()).args;
+        let args = of(&["--features", "cuda,embed", "--addr", "0.0.0.0:80", "--metrics"]);
+        assert_eq!(args.features, ["cuda", "embed"]);
+        assert_eq!(args.arguments, ["--addr", "0.0.0.0:80", "--metrics"]);
+        let args = of(&["--addr", "0.0.0.0:80"]);
+        assert!(args.features.is_empty());
+        assert_eq!(args.arguments, ["--addr", "0.0.0.0:80"]);
+    }
+}
