@@ -17,7 +17,7 @@ pub(crate) fn adapter(data: &Path) -> io::Result<NamedTempFile> {
     Builder::new().suffix(".safetensors").tempfile_in(folder(data)?)
 }
 
-/// A new folder, deleted on drop; the system's, where there is no data folder or none that can be written.
+/// A new folder, deleted on drop; the system's, where the data folder is absent or cannot be written.
 pub(crate) fn directory(data: &Path) -> io::Result<TempDir> {
     let own = data.is_dir().then(|| tempfile::tempdir_in(folder(data)?));
     own.and_then(Result::ok).map_or_else(tempfile::tempdir, Ok)
