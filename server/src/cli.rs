@@ -114,3 +114,24 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     };
     done.map(|()| ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_option_of_serve_but_one_has_a_variable() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        let without: Vec<&str> = serve
+            .get_arguments()
+            .filter(|argument| argument.get_env().is_none())
+            .filter_map(|argument| argument.get_long())
+            .filter(|name| *name != "help")
+            .collect();
+        // Opening the admin pages is a decision for a command line.
+        assert_eq!(without, ["open-admin"], "docs/deploy.md names it");
+    }
+}

@@ -34,10 +34,12 @@ mod outward;
 mod pages;
 mod part;
 mod printable;
+mod processor;
 mod publish;
 mod qr;
 mod render;
 mod routes;
+mod scratch;
 mod serve;
 mod share_pages;
 mod sheet_png;
@@ -51,6 +53,7 @@ mod tally;
 #[cfg(test)]
 mod testing;
 mod time;
+mod trust;
 mod vote_pages;
 
 pub use access::{Access, AccessSettings};
@@ -61,6 +64,7 @@ pub use commands::listed_tokens;
 pub use connections::ConnectionLimits;
 pub use error::{Problem, ProblemKind};
 pub use printable::{printable, report};
+pub use processor::missing;
 pub use routes::{addresses, api, router};
 pub use serve::{Timeouts, serve};
 pub use shutdown::Shutdown;

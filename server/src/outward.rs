@@ -15,6 +15,8 @@ use ureq::{
     },
 };
 
+use crate::trust;
+
 /// How long a host may take to accept a connection, and a whole request without a large body.
 const CONNECT: Duration = Duration::from_secs(10);
 const WHOLE: Duration = Duration::from_secs(30);
@@ -39,6 +41,7 @@ pub(crate) fn uploader(allowed: &[String], silence: Duration) -> Agent {
 
 fn of(allowed: &[String], config: ConfigBuilder<AgentScope>) -> Agent {
     let config = config
+        .tls_config(trust::roots())
         .max_redirects(0)
         .http_status_as_error(false)
         // A proxy of the environment would resolve names itself.

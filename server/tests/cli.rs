@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails best where it stands")]
 
 use std::{
+    io::Write,
     net::TcpListener,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 fn adire(arguments: &[&str]) -> Output {
@@ -233,4 +234,26 @@ async fn the_registry_from_the_command_line() {
     assert!(check["fault"]["number"].as_u64().is_some_and(|row| (8..=10).contains(&row)), "{check}");
     let missing = run(&["promote", "adire@v1"]);
     assert_eq!(missing.status.code(), Some(2), "a reason is needed");
+}
+
+#[test]
+fn a_hash_of_a_password_is_printed_and_opens_the_admin_pages() {
+    let ask = |password: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_adire"));
+        command
+            .args(["admin", "hash-password"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let output = ask("four words of mine\n");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let hash = String::from_utf8(output.stdout).unwrap();
+    assert!(hash.starts_with("$argon2id$") && hash.ends_with('\n') && hash.lines().count() == 1, "{hash}");
+    let data = tempfile::tempdir().unwrap();
+    adire_server::AdminAuth::open(data.path(), Some(hash.trim().to_owned())).unwrap();
+    assert!(sentence(&ask("short\n"), 1).contains("10 characters"));
 }

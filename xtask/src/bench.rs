@@ -38,7 +38,7 @@ enum What {
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     match &args.what {
         What::Web => {
-            let program = serve::build()?;
+            let program = serve::build(&[])?;
             shell::run(Bench::ready()?.node(&program).arg("bench.mjs"))
         }
         What::Pages => pages(),
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
 
 /// Fails where a budget is exceeded.
 fn pages() -> Result<()> {
-    let program = serve::build()?;
+    let program = serve::build(&[])?;
     let script = shell::root().join("tools/bench/pages.py");
     let model = shell::root().join("models/starter");
     shell::run(Command::new("python3").arg(script).arg(program).arg(model).env("RUST_LOG", "warn"))
@@ -61,7 +61,7 @@ fn pages() -> Result<()> {
 /// Fails where a verdict is another one, or comes late.
 fn gate() -> Result<()> {
     let python = tools::python()?;
-    let program = serve::build()?;
+    let program = serve::build(&[])?;
     let script = shell::root().join("tools/bench/gate.py");
     let model = shell::root().join("models/starter");
     shell::run(Command::new(python).arg(script).arg(program).arg(model).env("RUST_LOG", "warn"))
@@ -70,7 +70,7 @@ fn gate() -> Result<()> {
 /// Fails where a budget is exceeded.
 fn dialects() -> Result<()> {
     let python = tools::dialects_with_gradio()?;
-    let program = serve::build()?;
+    let program = serve::build(&[])?;
     let script = shell::root().join("tools/bench/dialects.py");
     let model = shell::root().join("models/starter");
     shell::run(Command::new(python).arg(script).arg(program).arg(model).env("RUST_LOG", "warn"))

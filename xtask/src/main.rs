@@ -32,6 +32,8 @@ enum Command {
     Build(serve::BuildArgs),
     /// Make an archive of the program, the starter model, all licences and an SBOM.
     Release(release::ReleaseArgs),
+    /// Write the licences and the SBOM of the program into a folder, without building it.
+    Licenses(release::LicensesArgs),
     /// Build the page alone (wasm, JS, CSS) into the target folder's site/.
     Web,
     /// Run every test, or only the named parts.
@@ -51,6 +53,7 @@ fn main() {
         Command::Serve(args) => serve::serve(&args),
         Command::Build(args) => serve::build_whole(&args).map(drop),
         Command::Release(args) => release::release(&args),
+        Command::Licenses(args) => release::licenses(&args),
         Command::Web => site::build().map(drop),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -107,11 +107,13 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
                     folder = %folder.display(),
                     "the data folder was readable by other users of this machine; its permissions are now restricted"
                 ),
-                // Somebody else's folder that we may write to, a container's volume perhaps.
+                // Somebody else's folder that we may write to, a volume's root perhaps. To close it would lock us out.
                 Err(error) => tracing::warn!(
                     folder = %folder.display(),
                     error = reason(&error),
-                    "the data folder is readable by other users of this machine; run chmod 700 on it"
+                    "the data folder is readable by other users of this machine and belongs to another user; use a folder \
+                     below it, such as {}, which this server can make and close",
+                    folder.join("adire").display()
                 ),
             }
         }

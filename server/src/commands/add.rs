@@ -1,14 +1,21 @@
 //! `adire adapters add`: adds an adapter file to a data folder, after loading it onto the model.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use adire_engine::adapter::{Adapter, ExportFormat, ModuleTable};
 use adire_runtime::EngineBackend;
 use adire_studio::{NewAdapter, Studio};
 use anyhow::Context;
 use clap::Args;
+use tempfile::NamedTempFile;
 
-use crate::commands::{keep_private, model_args};
+use crate::{
+    commands::{keep_private, model_args},
+    scratch,
+};
 
 /// Arguments of `adire adapters add`.
 #[derive(Debug, Args)]
@@ -41,21 +48,29 @@ impl AddArgs {
         keep_private();
         let config = self.storage.config(&self.model_and_data.data)?;
         let model = self.model_and_data.model()?;
-        let one = if self.file.is_dir() { Some(OneFile::of(&self.file, &model.path)?) } else { None };
-        let path = one.as_ref().map_or(self.file, |one| one.0.clone());
-        let new = NewAdapter {
+        // Before the model is loaded, which takes longer.
+        let converted = if self.file.is_dir() { Some(one_file(&self.file, &model.path)?) } else { None };
+        let mut new = NewAdapter {
             name: self.name,
             version: self.version,
-            path,
+            path: self.file,
             description: self.description,
             trigger: self.trigger,
             strict: self.strict,
         };
+        let data = &self.model_and_data.data;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let added = runtime.block_on(async {
             let studio =
                 Studio::open(config, move || EngineBackend::load(&model.path, &model.options)).await?;
-            let added = studio.add_adapter(new).await;
+            let file = converted.map(|bytes| keep(data, &bytes)).transpose();
+            let added = match &file {
+                Ok(file) => {
+                    new.path = file.as_ref().map_or(new.path, |file| file.path().to_owned());
+                    studio.add_adapter(new).await.map_err(anyhow::Error::from)
+                }
+                Err(error) => Err(anyhow::anyhow!("cannot write a file in {}: {error}", data.display())),
+            };
             studio.shutdown().await;
             added
         })?;
@@ -67,30 +82,20 @@ impl AddArgs {
     }
 }
 
-/// A PEFT folder converted to one temporary file, deleted on drop.
-struct OneFile(PathBuf);
-
-impl OneFile {
-    fn of(folder: &Path, model: &Path) -> anyhow::Result<Self> {
-        let adapter = Adapter::read(folder)?;
-        let table = if model.is_dir() { ModuleTable::of_folder(model)? } else { ModuleTable::sd15()? };
-        let files = match adapter.export(ExportFormat::Kohya, &table) {
-            Ok(files) => files.into_iter().map(|file| file.bytes).collect(),
-            // kohya's format cannot express every PEFT adapter.
-            Err(_) => vec![adire_engine::adapter::one_file(folder)?],
-        };
-        let path = std::env::temp_dir().join(format!("adire-{}.safetensors", uuid::Uuid::new_v4()));
-        let this = Self(path);
-        for bytes in files {
-            std::fs::write(&this.0, bytes).with_context(|| format!("cannot write {}", this.0.display()))?;
-        }
-        Ok(this)
+/// A PEFT folder as one file: its bytes.
+fn one_file(folder: &Path, model: &Path) -> anyhow::Result<Vec<u8>> {
+    let adapter = Adapter::read(folder)?;
+    let table = if model.is_dir() { ModuleTable::of_folder(model)? } else { ModuleTable::sd15()? };
+    match adapter.export(ExportFormat::Kohya, &table) {
+        Ok(files) => files.into_iter().map(|file| file.bytes).next_back().context("the adapter is empty"),
+        // kohya's format cannot express every PEFT adapter.
+        Err(_) => Ok(adire_engine::adapter::one_file(folder)?),
     }
 }
 
-impl Drop for OneFile {
-    fn drop(&mut self) {
-        // A leftover file in the temporary folder does no harm.
-        let _ = std::fs::remove_file(&self.0);
-    }
+/// The file in the data folder until it is dropped.
+fn keep(data: &Path, bytes: &[u8]) -> std::io::Result<NamedTempFile> {
+    let mut file = scratch::adapter(data)?;
+    file.write_all(bytes)?;
+    Ok(file)
 }

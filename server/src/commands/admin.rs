@@ -18,6 +18,9 @@ use crate::{
 pub(crate) enum AdminCommand {
     /// Set the admin password (prompts, or reads a line from stdin). Takes effect at once and ends all sessions
     SetPassword(SetPasswordArgs),
+    /// Print the hash of a password, for ADIRE_ADMIN_PASSWORD_HASH or a file that ADIRE_ADMIN_PASSWORD_HASH_FILE names.
+    /// Asks as set-password does, and writes nothing
+    HashPassword,
     /// Create, list or revoke tokens of programs; works beside a running server
     #[command(subcommand)]
     Tokens(TokensCommand),
@@ -36,12 +39,21 @@ impl AdminCommand {
         keep_private();
         match self {
             Self::Tokens(command) => command.run(),
+            Self::HashPassword => {
+                let password = ask()?;
+                if let Err(weakness) = password::strength(&password) {
+                    bail!("{weakness}");
+                }
+                // Not println!, which panics when stdout is closed.
+                writeln!(std::io::stdout(), "{}", password::hash(&password)?).context("cannot print the hash")
+            }
             Self::SetPassword(SetPasswordArgs { data }) => {
                 AdminAuth::set_password(&data, &ask()?)?;
                 let _ = writeln!(
                     std::io::stderr(),
-                    "Admin password set for the server with data in {}.",
-                    data.display()
+                    "Admin password set for the server with data in {}; its hash is in {}.",
+                    data.display(),
+                    AdminAuth::password_file(&data).display()
                 );
                 if password::from_environment().is_ok_and(|given| given.is_some()) {
                     let _ = writeln!(

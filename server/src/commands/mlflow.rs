@@ -53,7 +53,8 @@ impl ImportArgs {
         let studio = runtime
             .block_on(Studio::open(config, move || EngineBackend::load(&model.path, &model.options)))?;
         // Not on a thread of the runtime: it waits for the server.
-        let importer = Importer::new(&studio, &client, runtime.handle().clone(), 1);
+        let importer =
+            Importer::new(&studio, &client, runtime.handle().clone(), &self.model_and_data.data, 1);
         let imported = importer.import(&self.experiment, &mut |line| println!("{line}"));
         runtime.block_on(studio.shutdown());
         let Imported { runs, same_runs, own_runs, versions, same_versions, left_out } =

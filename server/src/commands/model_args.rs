@@ -35,7 +35,7 @@ pub(crate) struct ModelArgs {
     #[arg(long, env = "ADIRE_TOKENIZER", value_name = "DIR")]
     tokenizer: Option<PathBuf>,
     /// For a single-file checkpoint with another structure than SD 1.5: model folder with its configs
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, env = "ADIRE_MODEL_CONFIG", value_name = "DIR")]
     model_config: Option<PathBuf>,
     /// VAE to use instead of the model's own: folder in Hugging Face layout, or .safetensors file
     #[arg(long, env = "ADIRE_VAE", value_name = "FILE|DIR")]
@@ -172,9 +172,14 @@ impl ModelArgs {
         self.on(self.device.open()?)
     }
 
+    /// An empty variable counts as unset, as everywhere.
+    fn model_config(&self) -> Option<&Path> {
+        self.model_config.as_deref().filter(|folder| !folder.as_os_str().is_empty())
+    }
+
     fn on(&self, place: Placement) -> anyhow::Result<FoundModel> {
         let path = named_or_starter(self.model.as_deref())?;
-        let config = self.model_config.as_deref().map(resolve);
+        let config = self.model_config().map(resolve);
         let mut tokenizer = self.tokenizer.clone();
         if path.is_file() && tokenizer.is_none() && config.is_none() {
             let beside = path.with_file_name("tokenizer");
@@ -275,7 +280,7 @@ impl ModelAndDataArgs {
     /// Width of the model's text encoder, without loading its weights.
     pub(crate) fn text_width(&self) -> anyhow::Result<usize> {
         let path = named_or_starter(self.model.model.as_deref())?;
-        let config = self.model.model_config.as_deref().map(resolve);
+        let config = self.model.model_config().map(resolve);
         Ok(Pipeline::width_of_text(&path, config.as_deref())?)
     }
 

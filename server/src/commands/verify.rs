@@ -22,10 +22,13 @@ use anyhow::{Context, bail};
 use clap::Args;
 use tempfile::TempDir;
 
-use crate::commands::{
-    generate::draw,
-    init_image::warn,
-    model_args::{BucketArgs, FoundModel, ModelAndDataArgs},
+use crate::{
+    commands::{
+        generate::draw,
+        init_image::warn,
+        model_args::{BucketArgs, FoundModel, ModelAndDataArgs},
+    },
+    scratch,
 };
 
 /// Maximum size of the PNG file in bytes, well above any image that Adire writes.
@@ -229,7 +232,7 @@ impl Stored {
     fn of(data: &Path, args: &BucketArgs) -> anyhow::Result<Self> {
         let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
         let bucket = match args.bucket()? {
-            Some(bucket) => Some((bucket, tempfile::tempdir()?, runtime()?)),
+            Some(bucket) => Some((bucket, scratch::directory(data)?, runtime()?)),
             None => None,
         };
         Ok(Self { data: data.to_owned(), bucket })

@@ -9,6 +9,8 @@ use ureq::{
 };
 use url::Url;
 
+use crate::trust;
+
 /// Most redirects of one request.
 const MAX_REDIRECTS: usize = 10;
 
@@ -62,6 +64,7 @@ impl Client {
             return Err("HF_TOKEN has characters that are not allowed in a token; copy it again".to_owned());
         }
         let agent = Agent::config_builder()
+            .tls_config(trust::roots())
             .max_redirects(0)
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT))

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use ureq::{Agent, Body, http::Response};
 use url::Url;
 
+use crate::trust;
+
 /// How long a request may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a file may take to be sent.
@@ -67,6 +69,7 @@ impl Client {
         let _ = base.set_username("");
         let _ = base.set_password(None);
         let agent = Agent::config_builder()
+            .tls_config(trust::roots())
             .max_redirects(0)
             .http_status_as_error(false)
             .timeout_global(Some(patience))

@@ -15,6 +15,8 @@ use clap::Args;
 use super::{Capability, cache, toolkit::Toolkit};
 use crate::shell::{self, root};
 
+/// Turing, Ampere, Ada and Hopper, and by PTX what follows.
+const ARCHITECTURES: &str = "75,80,86,89,90";
 /// Beside sources and architectures all that an object depends on.
 const FLAGS: [&str; 7] =
     ["-std=c++17", "-O3", "-DNDEBUG", "-Xcompiler=-fPIC", "-Xcompiler=-O2", "-Xfatbin=-compress-all", "-c"];
@@ -32,7 +34,7 @@ const NOT_ON_TURING: &str = "product_mma_256x128";
 #[derive(Args)]
 pub(super) struct KernelsArgs {
     /// Compute capabilities to compile for; the last one is added as PTX, for later generations
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "75,80,86,89,90")]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = ARCHITECTURES)]
     pub(super) arch: Vec<Capability>,
     /// Folder for libadire_cuda.a and libcudart_static.a. ~/.cache/adire/cuda/lib when left out
     #[arg(long, value_name = "DIR")]
@@ -43,13 +45,20 @@ pub(super) struct KernelsArgs {
 }
 
 pub(super) fn run(args: &KernelsArgs) -> Result<()> {
-    if args.emulate {
-        return emulate(args);
-    }
+    if args.emulate { emulate(args) } else { compile_all(&args.arch, args.out.clone()).map(drop) }
+}
+
+/// The kernels for every generation, in the usual folder, which is returned.
+pub(super) fn build() -> Result<PathBuf> {
+    let arch: Result<Vec<Capability>, String> = ARCHITECTURES.split(',').map(str::parse).collect();
+    compile_all(&arch.map_err(anyhow::Error::msg)?, None)
+}
+
+fn compile_all(arch: &[Capability], out: Option<PathBuf>) -> Result<PathBuf> {
     let toolkit = Toolkit::for_kernels()?;
     let begun = Instant::now();
-    let out = match &args.out {
-        Some(out) => out.clone(),
+    let out = match out {
+        Some(out) => out,
         None => cache()?.join("lib"),
     };
     let objects = cache()?.join("objects");
@@ -60,8 +69,8 @@ pub(super) fn run(args: &KernelsArgs) -> Result<()> {
     let mut compiled = Vec::new();
     let mut usage = Usage::default();
     for source in &sources.units {
-        let (object, is_new) = compile(&toolkit, &sources, source, &args.arch, &objects)?;
-        usage.add(&toolkit, &object, &args.arch)?;
+        let (object, is_new) = compile(&toolkit, &sources, source, arch, &objects)?;
+        usage.add(&toolkit, &object, arch)?;
         if is_new {
             eprintln!("{} after {:.0} s", name(source), begun.elapsed().as_secs_f64());
         }
@@ -80,12 +89,12 @@ pub(super) fn run(args: &KernelsArgs) -> Result<()> {
         archive.display(),
         toolkit.version()?,
         usage.kernels.len(),
-        args.arch.iter().map(|arch| format!("sm_{}", arch.0)).collect::<Vec<_>>().join(", "),
+        arch.iter().map(|arch| format!("sm_{}", arch.0)).collect::<Vec<_>>().join(", "),
         fs::metadata(&archive)?.len() as f64 / 1e6,
         usage.kernels.values().map(|kernel| kernel.registers).max().unwrap_or(0),
         usage.kernels.values().filter(|kernel| kernel.stack > CALLS).count(),
     );
-    Ok(())
+    Ok(out)
 }
 
 /// The same archive for the CPU: everything but what talks to a GPU, and the emulator in its place.

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 mod bundle;
 mod kernels;
+mod server;
 mod stub;
 mod toolkit;
 
@@ -15,6 +16,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
+pub(crate) use self::server::prepare;
 use self::toolkit::Toolkit;
 use crate::shell::{self, cargo};
 

@@ -3,8 +3,11 @@
 use cargo_metadata::Package;
 use serde_json::{Value, json};
 
+use super::parts::{Other, Parts};
+
 /// The document of a release.
-pub(super) fn document(version: &str, packages: &[&Package]) -> Value {
+pub(super) fn document(parts: &Parts) -> Value {
+    let components = parts.packages.iter().map(component).chain(parts.others.iter().map(other));
     json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -15,12 +18,30 @@ pub(super) fn document(version: &str, packages: &[&Package]) -> Value {
                 "type": "application",
                 "bom-ref": "adire",
                 "name": "adire",
-                "version": version,
+                "version": parts.version,
                 "licenses": [{ "expression": "Apache-2.0 OR MIT" }],
             },
         },
-        "components": packages.iter().map(|package| component(package)).collect::<Vec<_>>(),
+        "components": components.collect::<Vec<_>>(),
     })
+}
+
+fn other(other: &Other) -> Value {
+    let license = match other.license {
+        Ok(expression) => json!({ "expression": expression }),
+        Err(name) => json!({ "license": { "name": name, "url": other.url } }),
+    };
+    let mut component = json!({
+        "type": "library",
+        "bom-ref": other.name,
+        "name": other.name,
+        "licenses": [license],
+        "externalReferences": [{ "type": "website", "url": other.url }],
+    });
+    if let Some(version) = &other.version {
+        component["version"] = json!(version);
+    }
+    component
 }
 
 fn component(package: &Package) -> Value {

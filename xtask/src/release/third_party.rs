@@ -1,22 +1,26 @@
-//! The licence texts of all crates in the program, each text once.
+//! The licence texts of all that is compiled into the program, each text once.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
 use anyhow::{Context, Result};
 use cargo_metadata::Package;
 
+use super::parts::Parts;
+
 /// How the files are called that say what may be done with a crate.
 const NAMES: [&str; 6] = ["license", "licence", "copying", "notice", "unlicense", "copyright"];
 
 /// One text for the archive.
-pub(super) fn text(packages: &[&Package]) -> Result<String> {
+pub(super) fn text(parts: &Parts) -> Result<String> {
     let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut without = Vec::new();
-    for package in packages {
+    for package in &parts.packages {
         let id = format!("{} {}", package.name, package.version);
         let files = license_files(package)?;
         if files.is_empty() {
-            without.push(format!("{id}: {}", package.license.as_deref().unwrap_or("no licence is named")));
+            let license = package.license.as_deref().unwrap_or("no licence is named");
+            let source = package.repository.as_deref().unwrap_or("no repository is named");
+            without.push(format!("{id}: {license} ({source})"));
         }
         for file in files {
             let users = users.entry(file).or_default();
@@ -25,9 +29,21 @@ pub(super) fn text(packages: &[&Package]) -> Result<String> {
             }
         }
     }
-    let mut text = "Licences of the crates that are compiled into Adire. Above each text are the crates that carry it.\n".to_owned();
+    let mut text =
+        "Licences of what is compiled into Adire. Above each text are the crates whose packages have it.\n"
+            .to_owned();
     if !without.is_empty() {
-        let _ = write!(text, "\nWithout a text of their own:\n  {}\n", without.join("\n  "));
+        let list = without.join("\n  ");
+        let _ = write!(
+            text,
+            "\nThe packages of these crates have no file with a licence; their manifests name it:\n  {list}\n"
+        );
+    }
+    text.push_str("\nBesides the crates:\n");
+    for other in &parts.others {
+        let (Ok(license) | Err(license)) = other.license;
+        let version = other.version.as_deref().unwrap_or_default();
+        let _ = writeln!(text, "  {} {version}: {license} ({})", other.name, other.url);
     }
     for (license, users) in users {
         let _ = write!(text, "\n{}\n{}\n\n{license}\n", "=".repeat(80), users.join(", "));

@@ -20,13 +20,15 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// Set on every connection, in this order: the others need a lock for a moment. WAL with NORMAL: a crash of the program
 /// loses nothing; a power cut can lose the last moments but never leaves a half-written row, and no commit waits for the
-/// disk. What is deleted is overwritten, so that a deleted prompt is not left in a free page.
-const SQLITE: [&str; 5] = [
+/// disk. What is deleted is overwritten, so that a deleted prompt is not left in a free page, and large sorts write no prompts
+/// to `/tmp`, which is small in a container.
+const SQLITE: [&str; 6] = [
     "PRAGMA busy_timeout = 5000",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA secure_delete = ON",
+    "PRAGMA temp_store = MEMORY",
 ];
 
 /// An operator's own defaults would change what transactions see, and a lock that is never released would stop the
@@ -406,6 +408,14 @@ mod tests {
             "{error}"
         );
         assert!(!error.contains("s3cret"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn sorts_of_sqlite_stay_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut connection = Place::file(&folder.path().join("adire.db")).unwrap().connect().await.unwrap();
+        let (store,): (i64,) = sqlx::query_as("PRAGMA temp_store").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(store, 2, "MEMORY");
     }
 
     #[tokio::test]

@@ -130,6 +130,11 @@ impl AdminAuth {
         Ok(auth)
     }
 
+    /// Where [`Self::set_password`] keeps the hash.
+    pub(crate) fn password_file(data: &Path) -> PathBuf {
+        password::file(&data.join(FOLDER))
+    }
+
     /// Sets the password in a data folder. It counts at once, and who was signed in with another one no longer is.
     ///
     /// # Errors

@@ -1,6 +1,9 @@
 //! The admin's password: hashed with argon2id, kept in PHC form (`$argon2id$v=19$…`).
 
-use std::{fmt, io, path::Path};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, anyhow, bail};
 use argon2::{
@@ -50,7 +53,7 @@ pub(crate) fn strength(password: &str) -> Result<(), Weakness> {
 }
 
 /// Hashes a password with a new salt. Takes some tenths of a second.
-pub(super) fn hash(password: &str) -> anyhow::Result<String> {
+pub(crate) fn hash(password: &str) -> anyhow::Result<String> {
     let hash = Argon2::default().hash_password(password.as_bytes());
     Ok(hash.map_err(|error| anyhow!("the password could not be hashed: {error}"))?.to_string())
 }
@@ -79,15 +82,20 @@ pub(super) fn check(hash: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Place of the hash in a folder.
+pub(super) fn file(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}
+
 /// The hash in a folder, where there is one.
 pub(super) fn read(folder: &Path) -> io::Result<Option<String>> {
-    let Some(content) = private::read(&folder.join(FILE))? else { return Ok(None) };
+    let Some(content) = private::read(&file(folder))? else { return Ok(None) };
     Ok(Some(String::from_utf8_lossy(&content).trim().to_owned()))
 }
 
 /// Keeps a hash in a folder.
 pub(super) fn write(folder: &Path, hash: &str) -> anyhow::Result<()> {
-    let file = folder.join(FILE);
+    let file = file(folder);
     private::write(&file, format!("{hash}\n").as_bytes())
         .with_context(|| format!("{} cannot be written", file.display()))
 }

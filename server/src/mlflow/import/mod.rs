@@ -4,6 +4,7 @@ mod versions;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     thread,
     time::Duration,
 };
@@ -40,14 +41,22 @@ pub(crate) struct Importer<'a> {
     studio: &'a Studio,
     client: &'a Client,
     handle: Handle,
+    /// Data folder, for files on their way.
+    data: &'a Path,
     /// Divides the waits between tries; 1 but in tests.
     hurry: u32,
 }
 
 impl<'a> Importer<'a> {
-    /// `handle`: of the runtime that the studio runs on.
-    pub(crate) fn new(studio: &'a Studio, client: &'a Client, handle: Handle, hurry: u32) -> Self {
-        Self { studio, client, handle, hurry }
+    /// `handle`: of the runtime that the studio runs on. `data`: its data folder.
+    pub(crate) fn new(
+        studio: &'a Studio,
+        client: &'a Client,
+        handle: Handle,
+        data: &'a Path,
+        hurry: u32,
+    ) -> Self {
+        Self { studio, client, handle, data, hurry }
     }
 
     /// Takes everything over. `experiments`: only the runs of these; all without any.

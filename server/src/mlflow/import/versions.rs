@@ -7,7 +7,7 @@ use adire_studio::{Mover, NewAdapter, StudioError};
 use serde_json::{Value, json};
 
 use super::{Imported, Importer, array, own, text};
-use crate::mlflow::client::Failure;
+use crate::{mlflow::client::Failure, scratch};
 
 impl Importer<'_> {
     /// Takes over every registered model.
@@ -72,11 +72,11 @@ impl Importer<'_> {
             Ok(path) => path,
             Err(why) => return Ok(Err(why)),
         };
-        let file = TemporaryFile::new();
+        let no_file = |error| format!("No file can be written in {}: {error}.", self.data.display());
+        let file = scratch::adapter(self.data).map_err(no_file)?;
         self.again(|| {
-            let mut to = std::fs::File::create(&file.0).map_err(|error| {
-                Failure::Refused("FILE".to_owned(), format!("No temporary file: {error}."))
-            })?;
+            let mut to = std::fs::File::create(file.path())
+                .map_err(|error| Failure::Refused("FILE".to_owned(), no_file(error)))?;
             self.client.download(&run, &path, &mut to).map(drop)
         })?;
         let name = plain_name(model);
@@ -85,7 +85,7 @@ impl Importer<'_> {
         let new = NewAdapter {
             name,
             version: is_free.then_some(number),
-            path: file.0.clone(),
+            path: file.path().to_owned(),
             description: text(found, "description").unwrap_or_default(),
             trigger: tags.get("trigger").or_else(|| tags.get("trigger_word")).cloned().unwrap_or_default(),
             strict: false,
@@ -99,7 +99,7 @@ impl Importer<'_> {
             }
             Err(StudioError::Storage(error)) => Err(error),
             // Its sentence names the temporary file.
-            Err(error) => Ok(Err(error.to_string().replace(&file.0.display().to_string(), &path))),
+            Err(error) => Ok(Err(error.to_string().replace(&file.path().display().to_string(), &path))),
         }
     }
 
@@ -202,22 +202,6 @@ fn plain_name(model: &str) -> String {
         .collect();
     let plain = plain.trim_matches(['-', '.', '_']);
     if plain.is_empty() { "imported".to_owned() } else { plain.to_owned() }
-}
-
-/// A file that goes with its value.
-struct TemporaryFile(std::path::PathBuf);
-
-impl TemporaryFile {
-    fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("adire-{}.safetensors", uuid::Uuid::new_v4())))
-    }
-}
-
-impl Drop for TemporaryFile {
-    fn drop(&mut self) {
-        // A leftover file in the temporary folder does no harm.
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 #[cfg(test)]

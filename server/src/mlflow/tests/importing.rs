@@ -74,8 +74,9 @@ fn run() -> Value {
 async fn import(studio: &Studio, port: u16, fault: &Fault) -> Result<Imported, String> {
     let (studio, handle, patience) = (studio.clone(), tokio::runtime::Handle::current(), patience(fault));
     let work = move || {
+        let data = tempfile::tempdir().unwrap();
         let client = Client::new(&format!("http://ada:secret@127.0.0.1:{port}"), patience).unwrap();
-        Importer::new(&studio, &client, handle, 10_000).import(&[], &mut |_| ())
+        Importer::new(&studio, &client, handle, data.path(), 10_000).import(&[], &mut |_| ())
     };
     tokio::task::spawn_blocking(work).await.unwrap()
 }

@@ -106,8 +106,9 @@ async fn import(studio: &Studio, port: u16, experiments: &[&str]) -> Result<Impo
     let (studio, handle) = (studio.clone(), tokio::runtime::Handle::current());
     let experiments: Vec<String> = experiments.iter().map(|name| (*name).to_owned()).collect();
     let work = move || {
+        let data = tempfile::tempdir().unwrap();
         let client = Client::new(&format!("http://ada:secret@127.0.0.1:{port}"), PATIENCE).unwrap();
-        Importer::new(&studio, &client, handle, 100).import(&experiments, &mut |_| ())
+        Importer::new(&studio, &client, handle, data.path(), 100).import(&experiments, &mut |_| ())
     };
     tokio::task::spawn_blocking(work).await.unwrap()
 }
