@@ -301,7 +301,7 @@ async fn checkpoint_file(
 }
 
 fn lost(version: &AdapterVersion) -> StudioError {
-    StudioError::Storage(format!("The file of {} is missing.", version.id()))
+    StudioError::Damaged(format!("The file of {} is missing.", version.id()))
 }
 
 /// The file of a version, to be given out.

@@ -144,9 +144,12 @@ pub enum StudioError {
     /// The process may open no more files.
     #[error("The server has too many files and connections open. Try again in a moment.")]
     OutOfFiles,
-    /// Disk or database.
+    /// Disk or database; another try may succeed.
     #[error("{0}")]
     Storage(String),
+    /// A row that cannot be decoded, or a file that is missing or damaged: another try ends in the same way.
+    #[error("{0}")]
+    Damaged(String),
     /// The bytes are not a supported image.
     #[error("{0}")]
     Image(String),
@@ -217,7 +220,9 @@ impl StudioError {
             Self::QueueFull { .. } => ErrorKind::QueueFull,
             Self::IntakePaused => ErrorKind::IntakePaused,
             Self::ShuttingDown => ErrorKind::ShuttingDown,
-            Self::InUse { .. } | Self::Storage(_) | Self::Backend(_) => ErrorKind::Internal,
+            Self::InUse { .. } | Self::Storage(_) | Self::Damaged(_) | Self::Backend(_) => {
+                ErrorKind::Internal
+            }
             Self::DiskFull | Self::LowSpace => ErrorKind::DiskFull,
         }
     }

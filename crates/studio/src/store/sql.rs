@@ -289,6 +289,9 @@ pub(crate) fn storage(error: sqlx::Error) -> StudioError {
             "The connection to the database failed: {}. Try again in a moment.",
             crate::folder::reason(error)
         )),
+        (None, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => {
+            StudioError::Damaged(format!("A row of the database is unreadable: {error}."))
+        }
         (None, _) => StudioError::Storage(format!("Database error: {error}.")),
     }
 }
