@@ -208,7 +208,12 @@ async fn next_saved(
         Some(row) => row.state().is_resting() && row.state() != TrainingState::Paused,
         None => true,
     };
-    let saved = training::steps(shared, run).await.unwrap_or_default();
+    let saved = match training::steps(shared, run).await {
+        Ok(saved) => saved,
+        // The run was deleted.
+        Err(StudioError::NotFound { .. }) => Vec::new(),
+        Err(error) => return Err(error),
+    };
     for position in shared.store.open_cells(sheet).await? {
         let step = request.step(usize::try_from(position).unwrap_or_default()).unwrap_or_default();
         if saved.contains(&step) || shared.store.checkpoint(run, step).await?.is_some() {

@@ -164,8 +164,12 @@ async fn sheet(studio: &Studio, id: &str) -> Result<SheetRecord, StudioError> {
     } else if let Some(prompt) = prompts.pop() {
         base.prompt = prompt;
     } else {
-        // One whose dataset was deleted has no trigger.
-        let trigger = studio.dataset(&run.dataset).await.map(|dataset| dataset.trigger).unwrap_or_default();
+        let trigger = match studio.dataset(&run.dataset).await {
+            Ok(dataset) => dataset.trigger,
+            // One whose dataset was deleted has no trigger.
+            Err(StudioError::NotFound { .. }) => String::new(),
+            Err(error) => return Err(error),
+        };
         base.prompt = if trigger.is_empty() { run.name.clone() } else { trigger };
     }
     let title = format!("Checkpoints of {}", run.name);
