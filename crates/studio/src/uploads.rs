@@ -27,7 +27,7 @@ struct Received(PathBuf);
 
 impl Drop for Received {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        folder::remove(&self.0);
     }
 }
 
