@@ -8,7 +8,7 @@ use adire_studio::{NewAdapter, Studio};
 use anyhow::Context;
 use clap::Args;
 
-use crate::commands::{keep_private, model_args};
+use crate::commands::{keep_private, model_args, print};
 
 /// Arguments of `adire adapters add`.
 #[derive(Debug, Args)]
@@ -62,8 +62,8 @@ impl AddArgs {
         if let Some(warning) = &added.warning {
             eprintln!("Warning: {warning}");
         }
-        println!("Added {} to {} (sha256 {})", added.id(), self.model_and_data.data.display(), added.hash);
-        Ok(())
+        let data = self.model_and_data.data.display();
+        print(format_args!("Added {} to {data} (sha256 {})", added.id(), added.hash))
     }
 }
 

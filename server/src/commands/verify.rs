@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    io::Write,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,6 +25,7 @@ use crate::commands::{
     generate::draw,
     init_image::warn,
     model_args::{BucketArgs, FoundModel, ModelAndDataArgs},
+    print,
 };
 
 /// Maximum size of the PNG file in bytes, well above any image that Adire writes.
@@ -135,8 +135,7 @@ impl VerifyArgs {
         if let Verdict::Different { .. } = verdict {
             bail!("{report}");
         }
-        // Not println!, which panics when stdout is closed.
-        let _ = writeln!(std::io::stdout(), "{report}");
+        print(report)?;
         Ok(())
     }
 
