@@ -1,6 +1,6 @@
 //! Errors of the studio, as messages to show to the user.
 
-use adire_protocol::{ValidationError, capitalised};
+use adire_protocol::{FieldError, ValidationError, capitalised};
 
 /// Why a request to the studio failed.
 #[derive(Debug, thiserror::Error)]
@@ -191,8 +191,13 @@ pub enum ErrorKind {
 }
 
 impl StudioError {
+    /// One field of a request is wrong. `message`: a sentence.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(ValidationError(vec![FieldError { field: field.into(), message: message.into() }]))
+    }
+
     /// Nothing has the id `id`, which may be anything: its beginning is enough to show.
-    pub(crate) fn not_found(what: &'static str, id: &str) -> Self {
+    pub fn not_found(what: &'static str, id: &str) -> Self {
         Self::NotFound { what, id: id.chars().take(80).collect() }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adire_protocol::{FieldError, GenerationSpec, ModelInfo, ValidationError};
+use adire_protocol::{GenerationSpec, ModelInfo};
 
 use crate::{StudioError, error::rounded};
 
@@ -107,7 +107,7 @@ pub(crate) fn check_cost(spec: &GenerationSpec, budget: &Budget) -> Result<f64, 
         if spec.hires.is_some() { ", hires pass included" } else { "" },
         rounded(budget.request),
     );
-    Err(StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }])))
+    Err(StudioError::invalid(field, message))
 }
 
 #[cfg(test)]

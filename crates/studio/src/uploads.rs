@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use adire_protocol::{Defaults, FieldError, GenerationRequest, GenerationSpec, Upload, ValidationError};
+use adire_protocol::{Defaults, GenerationRequest, GenerationSpec, Upload};
 use futures::{Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 
@@ -177,7 +177,7 @@ fn unknown(field: &str, hash: &str) -> StudioError {
     let shown: String = hash.chars().take(80).collect();
     let message =
         format!("Image “{shown}” not found; upload it with POST /api/v1/uploads, which returns its name.");
-    StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
+    StudioError::invalid(field, message)
 }
 
 /// The files of the images that a checked request names.

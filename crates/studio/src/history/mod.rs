@@ -143,7 +143,7 @@ pub(crate) fn check_selection(images: &[ImageRef]) -> Result<(), StudioError> {
         0 => "Select at least one image.".to_owned(),
         many => format!("Select at most {MAX_SELECTED} images at once; got {many}."),
     };
-    Err(ValidationError(vec![FieldError { field: "images".to_owned(), message }]).into())
+    Err(StudioError::invalid("images", message))
 }
 
 /// Reports an image to the admin. The same reporter's second report of it changes nothing.
@@ -152,7 +152,7 @@ pub(crate) async fn flag(shared: &Shared, of: &ImageRef, reason: &str, who: &Who
     let chars = reason.chars().count();
     if !(1..=MAX_FLAG_CHARS).contains(&chars) {
         let message = format!("Say in 1 to {MAX_FLAG_CHARS} characters what is wrong; got {chars}.");
-        return Err(ValidationError(vec![FieldError { field: "reason".to_owned(), message }]).into());
+        return Err(StudioError::invalid("reason", message));
     }
     shared.store.history_image(&of.generation, of.index).await?.ok_or_else(|| missing(of))?;
     let reporter = who.owner().unwrap_or_default();

@@ -74,7 +74,7 @@ fn file_of(shared: &Shared, run: &str, step: u32) -> PathBuf {
 /// Makes the adapter of a step a version. Again, it gives the same version.
 pub(crate) async fn keep(shared: Arc<Shared>, id: &str, step: u32) -> Result<AdapterVersion, StudioError> {
     let job = super::job(&shared, id).await?;
-    let missing = || StudioError::NotFound { what: "checkpoint", id: format!("{id}, step {step}") };
+    let missing = || StudioError::not_found("checkpoint", &format!("{id}, step {step}"));
     // A run forgets its oldest; a sheet's is kept.
     let (aside, path) = if steps(&shared, id).await?.contains(&step) {
         (None, file_of(&shared, &job.id, step))
