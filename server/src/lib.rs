@@ -14,6 +14,7 @@ mod cli;
 mod commands;
 mod compat;
 mod connections;
+mod cookies;
 mod dialect;
 mod embed;
 mod error;
