@@ -70,7 +70,7 @@ pub(crate) async fn add(shared: Arc<Shared>, new: NewAdapter) -> Result<AdapterV
         )
     })?;
     if new.version == Some(0) {
-        return Err(StudioError::invalid("version", "Versions start at 1.".to_owned()));
+        return Err(StudioError::invalid("version", "Versions start at 1."));
     }
     let (blobs, source) = (shared.blobs.clone(), new.path.clone());
     let staged = blocking(move || {

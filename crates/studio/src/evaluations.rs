@@ -98,11 +98,11 @@ pub(crate) async fn rerun(
     let promote = row.request()?.promote;
     if step == EvaluationStepName::Promote && !promote {
         let message = "This evaluation was not to promote the version, so it has no such step.";
-        return Err(StudioError::invalid("step", message.to_owned()));
+        return Err(StudioError::invalid("step", message));
     }
     if step == EvaluationStepName::Publish && row.request()?.publish.is_none() {
         let message = "This evaluation was not to publish the version, so it has no such step.";
-        return Err(StudioError::invalid("step", message.to_owned()));
+        return Err(StudioError::invalid("step", message));
     }
     let request = again(&row, step)?;
     submit(shared, request).await

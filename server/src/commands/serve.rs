@@ -211,13 +211,18 @@ impl ServeArgs {
         serve(listener, front, open, shutdown, patience, |studio| {
             let ModelInfo { name, device, dtype, .. } = studio.model();
             // It serves whether or not these lines can be written.
-            let _ = print(format_args!("Adire is ready at http://{shown} (model {name} on {device} in {dtype}, data in {})",
-                data.display()));
+            let data = data.display();
+            let _ = print(format_args!(
+                "Adire is ready at http://{shown} (model {name} on {device} in {dtype}, data in {data})"
+            ));
             if let Some(token) = link {
-                let _ = print(format_args!("Admin pages: http://{shown}/admin/link?token={token} (this link gives admin access until a \
-                     password is set)"));
+                let _ = print(format_args!(
+                    "Admin pages: http://{shown}/admin/link?token={token} (this link gives admin access until a \
+                     password is set)"
+                ));
                 if open_admin {
-                    let _ = print(format_args!("--open-admin: anyone on this machine can open the admin pages without the link."));
+                    let _ =
+                        print("--open-admin: anyone on this machine can open the admin pages without the link.");
                 }
             }
         })

@@ -332,7 +332,7 @@ pub(crate) async fn mute(shared: &Shared, rule: &str, request: MuteRequest) -> R
     mutes.retain(|_, until| *until > now);
     match request.until {
         Some(until) if until <= now => {
-            return Err(StudioError::invalid("until", "The end must be in the future.".to_owned()));
+            return Err(StudioError::invalid("until", "The end must be in the future."));
         }
         Some(until) => mutes.insert(rule.to_owned(), until),
         None => mutes.remove(rule),

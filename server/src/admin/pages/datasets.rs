@@ -132,7 +132,7 @@ async fn act(studio: &Studio, id: &str, form: &FormInput) -> Result<String, Stud
                 "replace" => DatasetChange::Replace { find: text("find"), with: text("with") },
                 "clear_warnings" | "clear_remarks" => DatasetChange::ClearWarnings,
                 "describe" => DatasetChange::Describe(described(form)),
-                _ => return Err(StudioError::invalid("action", "Unknown action.".to_owned())),
+                _ => return Err(StudioError::invalid("action", "Unknown action.")),
             };
             studio.change_dataset(id, change).await?;
         }
