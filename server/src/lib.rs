@@ -51,7 +51,6 @@ mod submission;
 mod tally;
 #[cfg(test)]
 mod testing;
-mod time;
 mod vote_pages;
 
 pub use access::{Access, AccessSettings};

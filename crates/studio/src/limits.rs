@@ -6,9 +6,6 @@ use adire_protocol::{GenerationSpec, ModelInfo};
 
 use crate::{StudioError, error::rounded};
 
-/// A day, in milliseconds.
-pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-
 /// Bounds for everyone who is not the admin. Costs are in megapixel-steps: images × steps × millions of pixels, the hires
 /// pass included; an image of 512 × 512 pixels in 20 steps costs 5.2.
 #[derive(Clone, Debug, PartialEq)]

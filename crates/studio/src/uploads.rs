@@ -11,9 +11,17 @@ use futures::{Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    Decoded, ImageUse, InitFiles, LocalFile, Pixels, StudioError, blobs::Blobs, client::Who,
-    decode::decode_image, folder, image_input::size_of_request, limits::DAY_MS, png::encode_bare,
-    shared::Shared, store::Uploaded, tasks::blocking, time::now,
+    Decoded, ImageUse, InitFiles, LocalFile, Pixels, StudioError,
+    blobs::Blobs,
+    client::Who,
+    decode::decode_image,
+    folder,
+    image_input::size_of_request,
+    png::encode_bare,
+    shared::Shared,
+    store::Uploaded,
+    tasks::blocking,
+    time::{DAY_MS, now},
 };
 
 /// Largest file that is taken, in bytes.

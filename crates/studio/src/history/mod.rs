@@ -15,7 +15,7 @@ use crate::{
     client::{Asker, Who},
     shared::Shared,
     store::{HistoryFilter, words_of},
-    time::{DAY, day, now},
+    time::{DAY_MS, day, now},
 };
 
 /// Images of a page by default.
@@ -90,7 +90,7 @@ fn filter(query: &HistoryQuery) -> Result<HistoryFilter, StudioError> {
     }
     let mut words = words_of(&query.q);
     words.truncate(MAX_WORDS);
-    let end = to.map_or(i64::MAX, |to| to + DAY);
+    let end = to.map_or(i64::MAX, |to| to + DAY_MS);
     Ok(HistoryFilter {
         visitor: String::new(),
         words,
@@ -157,7 +157,7 @@ pub(crate) async fn flag(shared: &Shared, of: &ImageRef, reason: &str, who: &Who
     shared.store.history_image(&of.generation, of.index).await?.ok_or_else(|| missing(of))?;
     let reporter = who.owner().unwrap_or_default();
     let at = now();
-    if shared.store.flags_since(&reporter, at - DAY).await? >= MAX_FLAGS {
+    if shared.store.flags_since(&reporter, at - DAY_MS).await? >= MAX_FLAGS {
         return Err(StudioError::UploadQuota {
             message: format!("You have reported {MAX_FLAGS} images in a day; more can be reported tomorrow."),
             retry_after: 3_600,
