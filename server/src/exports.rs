@@ -8,6 +8,7 @@ use std::{
 };
 
 use adire_engine::{
+    EngineError,
     adapter::{Adapter, ExportFormat, ModuleTable},
     write_whole,
 };
@@ -148,7 +149,8 @@ impl Exports {
             Some(folder) if folder.is_dir() => ModuleTable::of_folder(folder),
             _ => ModuleTable::sd15(),
         };
-        let made = table.and_then(|table| Adapter::read(file)?.export(format, &table));
+        let table = table.map_err(io::Error::other)?;
+        let made = Adapter::from_bytes(file, &fs::read(file)?).and_then(|read| read.export(format, &table));
         let outcome = match made.as_deref() {
             Ok([file]) => {
                 write_whole(&path, |part| fs::write(part, &file.bytes))?;
@@ -156,7 +158,9 @@ impl Exports {
                 Outcome::File(Known { sha256, bytes: file.bytes.len() as u64 })
             }
             Ok(_) => Outcome::Refused("it is several files".to_owned()),
-            Err(error) => Outcome::Refused(error.to_string()),
+            Err(error @ EngineError::Adapter { .. }) => Outcome::Refused(error.to_string()),
+            // Too little memory, for example: another time it may be exported.
+            Err(error) => return Err(io::Error::other(error.to_string())),
         };
         let text = serde_json::to_vec(&outcome).map_err(io::Error::other)?;
         write_whole(&note, |part| fs::write(part, &text))?;
@@ -204,6 +208,18 @@ mod tests {
         ] {
             assert_ne!(one, other);
         }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.safetensors");
+        let exports = Exports::new(folder.path().join("exports"), None);
+        let failed = exports.export(&file, "aa", ExportFormat::Diffusers).unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::NotFound);
+        fs::write(&file, "no adapter").unwrap();
+        let (_, outcome) = exports.export(&file, "aa", ExportFormat::Diffusers).unwrap();
+        assert!(matches!(&outcome, Outcome::Refused(why) if !why.contains("os error")), "{outcome:?}");
     }
 
     #[test]

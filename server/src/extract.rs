@@ -4,9 +4,10 @@
 use adire_protocol::FieldError;
 use adire_studio::Client;
 use axum::{
+    Form,
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -34,6 +35,35 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         }
         let body = Bytes::from_request(request, state).await?;
         parse(&body).map(Self)
+    }
+}
+
+/// A form: all its fields, of which several may have one name, or those of `T`.
+#[derive(Debug)]
+pub(crate) struct Posted<T = Vec<(String, String)>>(pub(crate) T);
+
+impl Posted {
+    /// The first field of that name.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Posted<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let form = Form::<T>::from_request(request, state).await;
+        form.map(|Form(fields)| Self(fields)).map_err(|rejection| {
+            let kind = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => ProblemKind::TooLarge,
+                StatusCode::UNSUPPORTED_MEDIA_TYPE => ProblemKind::MediaType,
+                // A form, but not of these fields.
+                StatusCode::UNPROCESSABLE_ENTITY => ProblemKind::Invalid,
+                _ => ProblemKind::Unreadable,
+            };
+            Problem::new(kind, format!("The form could not be read: {}.", rejection.body_text()))
+        })
     }
 }
 

@@ -8,6 +8,8 @@ use axum::{
 use cookie::{Cookie, SameSite, time::Duration};
 use url::form_urlencoded;
 
+use crate::cookies;
+
 const NAME: &str = "adire_flash";
 /// A redirect is followed at once.
 const LIFETIME: Duration = Duration::minutes(1);
@@ -25,8 +27,7 @@ pub(crate) fn set(response: &mut Response, sentences: &[String]) {
 
 /// The sentences in a request's cookie.
 pub(crate) fn read(headers: &HeaderMap) -> Option<String> {
-    let sent = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let ours = sent.flat_map(Cookie::split_parse).flatten().find(|cookie| cookie.name() == NAME)?;
+    let ours = cookies::named(headers, NAME).next()?;
     let text = form_urlencoded::parse(format!("={}", ours.value()).as_bytes()).next()?.1.into_owned();
     Some(text.chars().take(MAX_CHARS).collect())
 }

@@ -4,8 +4,7 @@ use adire_app::Document;
 use adire_protocol::{HistoryImage, HistoryQuery, ImageRef, Rating, ShareRequest, Thumb};
 use adire_studio::{By, Client, Studio, StudioError};
 use axum::{
-    Form,
-    extract::{Request, State, rejection::FormRejection},
+    extract::{Request, State},
     response::{IntoResponse, Redirect, Response},
 };
 use url::form_urlencoded;
@@ -13,12 +12,10 @@ use url::form_urlencoded;
 use crate::{
     api::history::{image_of, zip_file},
     error::{Problem, ProblemKind},
-    extract::{ClientOf, OriginOf, Segments},
+    extract::{ClientOf, OriginOf, Posted, Segments},
     flash, pages,
     state::AppState,
 };
-
-type Fields = Result<Form<Vec<(String, String)>>, FormRejection>;
 
 /// The page of all images, searched.
 pub(crate) async fn list(
@@ -65,27 +62,10 @@ fn read_query(text: &str) -> HistoryQuery {
     query
 }
 
-fn refused(rejection: &FormRejection) -> Problem {
-    Problem::new(ProblemKind::Unreadable, format!("The form could not be read: {}.", rejection.body_text()))
-}
-
-/// A form's fields; several may have one name.
-struct Posted(Vec<(String, String)>);
-
-impl Posted {
-    fn of(form: Fields) -> Result<Self, Problem> {
-        form.map(|Form(pairs)| Self(pairs)).map_err(|rejection| refused(&rejection))
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// The selected images.
-    fn images(&self) -> Result<Vec<ImageRef>, Problem> {
-        let named = self.0.iter().filter(|(key, _)| key == "image");
-        named.map(|(_, value)| read_image(value)).collect()
-    }
+/// The images that a form has selected.
+fn images(form: &Posted) -> Result<Vec<ImageRef>, Problem> {
+    let named = form.0.iter().filter(|(key, _)| key == "image");
+    named.map(|(_, value)| read_image(value)).collect()
 }
 
 fn read_image(text: &str) -> Result<ImageRef, Problem> {
@@ -103,9 +83,8 @@ pub(crate) async fn change(
     State(state): State<AppState>,
     ClientOf(client): ClientOf,
     parts: axum::http::request::Parts,
-    form: Fields,
+    form: Posted,
 ) -> Result<Response, Problem> {
-    let form = Posted::of(form)?;
     let back = back(&form);
     let studio = &state.studio;
     // The star of one image is a button of its own, whatever is selected.
@@ -115,7 +94,7 @@ pub(crate) async fn change(
             return Ok(Redirect::to(&back).into_response());
         }
     }
-    let images = form.images()?;
+    let images = images(&form)?;
     if let Err(error) = studio.check_selection(&images) {
         return Ok(answer_with(&back, &error.to_string()));
     }
@@ -184,10 +163,9 @@ async fn delete(studio: &Studio, client: &Client, images: &[ImageRef]) -> String
 pub(crate) async fn zip(
     State(state): State<AppState>,
     ClientOf(client): ClientOf,
-    form: Fields,
+    form: Posted,
 ) -> Result<Response, Problem> {
-    let form = Posted::of(form)?;
-    let images = form.images()?;
+    let images = images(&form)?;
     match state.studio.zip_images(images, By::Client(&client)).await {
         Ok(content) => Ok(zip_file(content)),
         Err(error @ StudioError::Invalid(_)) => Ok(answer_with(&back(&form), &error.to_string())),
@@ -200,9 +178,8 @@ pub(crate) async fn change_one(
     State(state): State<AppState>,
     ClientOf(client): ClientOf,
     Segments(segments): Segments<2>,
-    form: Fields,
+    form: Posted,
 ) -> Result<Response, Problem> {
-    let form = Posted::of(form)?;
     let of = image_of(segments)?;
     let address = format!("/history/{}/{}", of.generation, of.index);
     let studio = &state.studio;

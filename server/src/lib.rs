@@ -14,6 +14,7 @@ mod cli;
 mod commands;
 mod compat;
 mod connections;
+mod cookies;
 mod dialect;
 mod embed;
 mod error;
@@ -52,7 +53,6 @@ mod submission;
 mod tally;
 #[cfg(test)]
 mod testing;
-mod time;
 mod trust;
 mod vote_pages;
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use adire_studio::{Delivery, Studio, StudioError};
 use ureq::{Agent, http::Response};
 
+use crate::outward;
+
 /// How often the spool is looked at.
 const BEAT: Duration = Duration::from_secs(2);
 /// Longest answer of ntfy that is read, in bytes: more than its longest message.
@@ -12,7 +14,7 @@ const MAX_ANSWER: u64 = 64 * 1024;
 
 /// Sends what is due until the studio closes. `allowed`: hosts that may have private addresses.
 pub(crate) async fn run(studio: Studio, allowed: Vec<String>) {
-    let agent = crate::outward::agent(&allowed);
+    let agent = outward::agent(&allowed);
     loop {
         tokio::time::sleep(BEAT).await;
         match send_due(&studio, &agent).await {
@@ -87,7 +89,8 @@ fn send(agent: &Agent, delivery: &Delivery) -> Result<(), Failure> {
         404 => format!("The address answers {status}: check it."),
         _ => format!("The address answers {status}."),
     };
-    Err(Failure { message, wait: retry_after(&response) })
+    let wait = outward::retry_after(response.headers());
+    Err(Failure { message, wait: wait.and_then(|wait| i64::try_from(wait.as_millis()).ok()) })
 }
 
 /// ntfy answers with the message that it has kept. Other programs at its address answer 200 to many things.
@@ -119,12 +122,6 @@ fn sentence(error: &ureq::Error) -> String {
         ureq::Error::BadUri(_) => "The address is not valid.".to_owned(),
         _ => "The answer was not HTTP.".to_owned(),
     }
-}
-
-/// The header's seconds in milliseconds.
-fn retry_after(response: &Response<ureq::Body>) -> Option<i64> {
-    let seconds: i64 = response.headers().get("retry-after")?.to_str().ok()?.parse().ok()?;
-    Some(seconds.clamp(0, 86_400) * 1000)
 }
 
 #[cfg(test)]
@@ -292,7 +289,7 @@ mod tests {
         let toml = "webhook = \"http://127.0.0.1:9/\"\nntfy = \"http://169.254.169.254/latest\"".to_owned();
         studio.set_alerts(AlertSettings { toml }).await.unwrap();
         studio.test_alert().await.unwrap();
-        assert_eq!(send_due(&studio, &crate::outward::agent(&[])).await.unwrap(), 2);
+        assert_eq!(send_due(&studio, &outward::agent(&[])).await.unwrap(), 2);
         for delivery in &studio.alerts().await.unwrap().alerts[0].deliveries {
             assert!(delivery.error.as_deref().unwrap().contains("private address"), "{delivery:?}");
         }

@@ -7,7 +7,7 @@ use std::{net::IpAddr, time::Duration};
 use ureq::{
     Agent,
     config::{Config, ConfigBuilder},
-    http::Uri,
+    http::{HeaderMap, Uri},
     typestate::AgentScope,
     unversioned::{
         resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver},
@@ -37,6 +37,12 @@ pub(crate) fn within(allowed: &[String], whole: Duration) -> Agent {
 pub(crate) fn uploader(allowed: &[String], silence: Duration) -> Agent {
     let config = Agent::config_builder().timeout_send_body(Some(UPLOAD));
     of(allowed, config.timeout_recv_response(Some(silence)).timeout_recv_body(Some(silence)))
+}
+
+/// How long an answer asks to wait before the next try: `Retry-After` in seconds, a day at most.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(86_400)))
 }
 
 fn of(allowed: &[String], config: ConfigBuilder<AgentScope>) -> Agent {
@@ -122,6 +128,19 @@ fn is_public(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_may_ask_to_wait_a_day_at_most() {
+        let asked = |value: &str| {
+            retry_after(&HeaderMap::from_iter([("retry-after".parse().unwrap(), value.parse().unwrap())]))
+        };
+        assert_eq!(asked("7"), Some(Duration::from_secs(7)));
+        assert_eq!(asked("999999999"), Some(Duration::from_secs(86_400)));
+        for value in ["-1", "soon", "Wed, 21 Oct 2026 07:28:00 GMT"] {
+            assert_eq!(asked(value), None, "{value}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
 
     #[test]
     fn only_the_public_internet_is_public() {

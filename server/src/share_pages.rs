@@ -3,32 +3,18 @@
 use adire_app::{Document, FormPost, submit_form_post};
 use adire_studio::StudioError;
 use axum::{
-    Form,
-    extract::{Request, State, rejection::FormRejection},
+    extract::{Request, State},
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Redirect, Response},
 };
 
 use crate::{
-    error::{Problem, ProblemKind},
-    extract::{ClientOf, OriginOf, Segment},
+    error::Problem,
+    extract::{ClientOf, OriginOf, Posted, Segment},
     flash, pages, qr,
     site::matches_etag,
     state::AppState,
 };
-
-type Fields = Result<Form<Vec<(String, String)>>, FormRejection>;
-
-fn fields(form: Fields) -> Result<Vec<(String, String)>, Problem> {
-    form.map(|Form(pairs)| pairs).map_err(|rejection| {
-        let sentence = format!("The form could not be read: {}.", rejection.body_text());
-        Problem::new(ProblemKind::Unreadable, sentence)
-    })
-}
-
-fn get<'f>(pairs: &'f [(String, String)], name: &str) -> &'f str {
-    pairs.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str())
-}
 
 /// The page of a shared image.
 pub(crate) async fn shared(
@@ -47,10 +33,10 @@ pub(crate) async fn report(
     State(state): State<AppState>,
     Segment(hash): Segment,
     ClientOf(client): ClientOf,
-    form: Fields,
+    form: Posted,
 ) -> Result<Response, Problem> {
-    let pairs = fields(form)?;
-    let notice = match state.studio.flag_shared(&hash, get(&pairs, "reason"), &client).await {
+    let notice = match state.studio.flag_shared(&hash, form.get("reason").unwrap_or_default(), &client).await
+    {
         Ok(()) => "Reported to the admin.".to_owned(),
         Err(error @ (StudioError::Invalid(_) | StudioError::UploadQuota { .. })) => error.to_string(),
         Err(error) => return Err(error.into()),
@@ -107,11 +93,10 @@ pub(crate) async fn generate(
     State(state): State<AppState>,
     Segment(name): Segment,
     ClientOf(client): ClientOf,
-    form: Fields,
+    form: Posted,
 ) -> Result<Response, Problem> {
-    let pairs = fields(form)?;
     let version = state.studio.linkable_version(&name).await?;
-    let mut prompt = get(&pairs, "prompt").trim().to_owned();
+    let mut prompt = form.get("prompt").unwrap_or_default().trim().to_owned();
     let trigger = version.trigger.trim();
     if !trigger.is_empty() && !prompt.to_lowercase().contains(&trigger.to_lowercase()) {
         let between = if prompt.is_empty() { "" } else { ", " };

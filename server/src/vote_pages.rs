@@ -3,16 +3,15 @@
 use adire_app::Document;
 use adire_protocol::VoteChoice;
 use axum::{
-    Form,
-    extract::{Request, State, rejection::FormRejection},
+    extract::{Request, State},
     http::{HeaderValue, header},
     response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
 
 use crate::{
-    error::{Problem, ProblemKind, unknown_address},
-    extract::{ClientOf, OriginOf, Segment, Segments},
+    error::{Problem, unknown_address},
+    extract::{ClientOf, OriginOf, Posted, Segment, Segments},
     pages, qr,
     state::AppState,
 };
@@ -43,12 +42,8 @@ pub(crate) async fn vote(
     State(state): State<AppState>,
     Segment(token): Segment,
     ClientOf(client): ClientOf,
-    form: Result<Form<Vote>, FormRejection>,
+    Posted(Vote { pair, choice }): Posted<Vote>,
 ) -> Result<Response, Problem> {
-    let Form(Vote { pair, choice }) = form.map_err(|rejection| {
-        let sentence = format!("The vote could not be read: {}.", rejection.body_text());
-        Problem::new(ProblemKind::Invalid, sentence)
-    })?;
     state.studio.vote(&token, pair, choice, &client).await?;
     Ok(Redirect::to(&format!("/vote/{token}")).into_response())
 }

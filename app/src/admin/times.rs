@@ -1,16 +1,11 @@
 //! Relative and exact times as text.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
+use adire_studio::time::now;
 use leptos::prelude::*;
 
 use crate::words::duration;
-
-/// Milliseconds since 1970.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
 
 /// How long ago, with the exact time on hover.
 pub(crate) fn ago(then: i64) -> AnyView {
@@ -32,25 +27,14 @@ fn relative(ms: i64) -> String {
     }
 }
 
-/// `2026-11-23 18:05:09`, in UTC.
-pub(super) fn exact(ms: i64) -> String {
-    let seconds = ms.div_euclid(1000);
-    let (days, time) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = date(days);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", time / 3600, time / 60 % 60, time % 60)
-}
+/// The last millisecond of the year 9999.
+const LAST: i64 = 253_402_300_799_999;
 
-/// Year, month and day of a number of days since 1970, in the Gregorian calendar: 400 years have 146,097 days, and
-/// years that begin in March have their leap day last.
-fn date(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+/// `2026-11-23 18:05:09`, in UTC, from 1970 to 9999.
+pub(super) fn exact(ms: i64) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(ms.clamp(0, LAST).cast_unsigned());
+    let text = humantime::format_rfc3339_seconds(time).to_string();
+    text.trim_end_matches('Z').replace('T', " ")
 }
 
 #[cfg(test)]
@@ -65,7 +49,8 @@ mod tests {
             (1_709_251_199_000, "2024-02-29 23:59:59"),
             (1_709_251_200_000, "2024-03-01 00:00:00"),
             (4_102_444_799_999, "2099-12-31 23:59:59"),
-            (-1, "1969-12-31 23:59:59"),
+            (-1, "1970-01-01 00:00:00"),
+            (i64::MAX, "9999-12-31 23:59:59"),
         ] {
             assert_eq!(exact(ms), text);
         }

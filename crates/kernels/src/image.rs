@@ -179,11 +179,6 @@ impl<'a, T> ImageMut<'a, T> {
     pub fn pixel(&mut self, index: usize) -> &mut [T] {
         &mut self.data[self.layout.offset(index)..][..self.layout.channels]
     }
-
-    /// The same, to read.
-    pub fn as_image(&self) -> Image<'_, T> {
-        Image { layout: self.layout, data: self.data }
-    }
 }
 
 /// A type of numbers in memory. Sums are f32 whatever it is.

@@ -27,7 +27,8 @@ pub(crate) fn resolve<'a>(
     known: &'a [AdapterVersion],
     name: &str,
 ) -> Result<&'a AdapterVersion, StudioError> {
-    let wanted: AdapterRef = name.parse().map_err(|error| invalid("adapters", format!("{error}.")))?;
+    let wanted: AdapterRef =
+        name.parse().map_err(|error| StudioError::invalid("adapters", format!("{error}.")))?;
     known
         .iter()
         .find(|version| wanted.means(version))
@@ -63,13 +64,13 @@ pub(crate) async fn add(shared: Arc<Shared>, new: NewAdapter) -> Result<AdapterV
     let plain = new.name.parse::<AdapterRef>().ok().filter(|parsed| parsed.which == Which::Newest);
     let name = plain.ok_or_else(|| {
         let shown: String = new.name.chars().take(80).collect();
-        invalid(
+        StudioError::invalid(
             "name",
             format!("“{shown}” is not a valid adapter name; use at most 64 lower-case letters, digits, “-”, “_” or “.”."),
         )
     })?;
     if new.version == Some(0) {
-        return Err(invalid("version", "Versions start at 1.".to_owned()));
+        return Err(StudioError::invalid("version", "Versions start at 1."));
     }
     let (blobs, source) = (shared.blobs.clone(), new.path.clone());
     let staged = blocking(move || {
@@ -301,7 +302,7 @@ async fn checkpoint_file(
 }
 
 fn lost(version: &AdapterVersion) -> StudioError {
-    StudioError::Storage(format!("The file of {} is missing.", version.id()))
+    StudioError::Damaged(format!("The file of {} is missing.", version.id()))
 }
 
 /// The file of a version, to be given out.
@@ -352,7 +353,7 @@ pub(crate) async fn offer(
     if let Some(chars) =
         note.as_ref().map(|note| note.chars().count()).filter(|chars| *chars > MAX_NOTE_CHARS)
     {
-        return Err(invalid(
+        return Err(StudioError::invalid(
             "note",
             format!("The note has {chars} characters; the limit is {MAX_NOTE_CHARS}."),
         ));
@@ -382,9 +383,5 @@ async fn find(shared: &Shared, name: &str, version: u32) -> Result<ListedVersion
 }
 
 fn gone(name: &str, version: u32) -> StudioError {
-    StudioError::NotFound { what: "adapter version", id: format!("{name}@v{version}") }
-}
-
-fn invalid(field: &str, message: String) -> StudioError {
-    StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
+    StudioError::not_found("adapter version", &format!("{name}@v{version}"))
 }

@@ -6,10 +6,10 @@ use adire_protocol::{JobMove, JobQueue, QueuedJob};
 
 use crate::{
     StudioError,
-    job::{JobState, reorder},
+    job::reorder,
     shared::Shared,
     store::OpenJob,
-    work::{self, Entry, Stopped, Wait},
+    work::{self, Entry, Wait},
 };
 
 /// Everything that runs and waits; of the kinds that use the device, those first that go first.
@@ -48,16 +48,7 @@ fn entry(job: &OpenJob, Entry { kind, title, detail, page }: Entry, wait: Option
 pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<(), StudioError> {
     let missing = || StudioError::not_found("job", &id);
     let (kind, _) = shared.store.kind_and_state(&id).await?.ok_or_else(missing)?;
-    if work::cancel(&shared, &id, work::kind_of(kind)).await? != Stopped::Absent {
-        return Ok(());
-    }
-    match shared.store.kind_and_state(&id).await?.ok_or_else(missing)? {
-        (_, JobState::Cancelled) => Ok(()),
-        (kind, state) => {
-            let (what, state) = (kind.in_words(), state.name());
-            Err(StudioError::Conflict(format!("This {what} is {state} and cannot be cancelled.")))
-        }
-    }
+    work::cancel_or_refuse(&shared, &id, work::kind_of(kind)).await
 }
 
 /// Moves a queued job among those of its kind.

@@ -62,7 +62,7 @@ pub(crate) async fn files(shared: &Shared) -> Result<Vec<EmbeddingFile>, StudioE
         let path = match file {
             Ok(Some(path)) => path,
             // Only a prompt that names it fails, when the engine finds no file.
-            Ok(None) | Err(StudioError::Storage(_)) => {
+            Ok(None) | Err(StudioError::Storage(_) | StudioError::Damaged(_)) => {
                 tracing::warn!(word, hash, "the file of an embedding is missing or damaged");
                 LocalFile::from(PathBuf::from(&hash))
             }

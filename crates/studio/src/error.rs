@@ -1,6 +1,6 @@
 //! Errors of the studio, as messages to show to the user.
 
-use adire_protocol::{ValidationError, capitalised};
+use adire_protocol::{FieldError, ValidationError, capitalised};
 
 /// Why a request to the studio failed.
 #[derive(Debug, thiserror::Error)]
@@ -144,9 +144,12 @@ pub enum StudioError {
     /// The process may open no more files.
     #[error("The server has too many files and connections open. Try again in a moment.")]
     OutOfFiles,
-    /// Disk or database.
+    /// Disk or database; another try may succeed.
     #[error("{0}")]
     Storage(String),
+    /// A row that cannot be decoded, or a file that is missing or damaged: another try ends in the same way.
+    #[error("{0}")]
+    Damaged(String),
     /// The bytes are not a supported image.
     #[error("{0}")]
     Image(String),
@@ -188,8 +191,13 @@ pub enum ErrorKind {
 }
 
 impl StudioError {
+    /// One field of a request is wrong. `message`: a sentence.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(ValidationError(vec![FieldError { field: field.into(), message: message.into() }]))
+    }
+
     /// Nothing has the id `id`, which may be anything: its beginning is enough to show.
-    pub(crate) fn not_found(what: &'static str, id: &str) -> Self {
+    pub fn not_found(what: &'static str, id: &str) -> Self {
         Self::NotFound { what, id: id.chars().take(80).collect() }
     }
 
@@ -217,7 +225,9 @@ impl StudioError {
             Self::QueueFull { .. } => ErrorKind::QueueFull,
             Self::IntakePaused => ErrorKind::IntakePaused,
             Self::ShuttingDown => ErrorKind::ShuttingDown,
-            Self::InUse { .. } | Self::Storage(_) | Self::Backend(_) => ErrorKind::Internal,
+            Self::InUse { .. } | Self::Storage(_) | Self::Damaged(_) | Self::Backend(_) => {
+                ErrorKind::Internal
+            }
             Self::DiskFull | Self::LowSpace => ErrorKind::DiskFull,
         }
     }

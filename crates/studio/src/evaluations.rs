@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use adire_protocol::{
     AdapterVersion, EvaluationDetail, EvaluationRecord, EvaluationRequest, EvaluationState,
-    EvaluationStepName, FieldError, GatePolicy, StepState, ValidationError, is_repository,
+    EvaluationStepName, GatePolicy, StepState, is_repository,
 };
 use uuid::Uuid;
 
@@ -30,7 +30,7 @@ pub(crate) async fn submit(
         Some(name) => {
             let champion = self::version(&shared, "against", name).await?;
             if champion.name != version.name {
-                return Err(invalid(
+                return Err(StudioError::invalid(
                     "against",
                     format!("{} is another adapter; compare versions of one adapter.", champion.id()),
                 ));
@@ -41,18 +41,21 @@ pub(crate) async fn submit(
     };
     let suite = match &request.suite {
         Some(text) if text.len() > MAX_TEXT => {
-            return Err(invalid(
+            return Err(StudioError::invalid(
                 "suite",
                 format!("The suite has {} bytes; the limit is {MAX_TEXT}.", text.len()),
             ));
         }
-        Some(text) => Suite::parse(text).map_err(|error| invalid("suite", error.to_string()))?,
+        Some(text) => Suite::parse(text).map_err(|error| StudioError::invalid("suite", error.to_string()))?,
         None => own_suite::suite(&shared).await?,
     };
     check_dataset(&shared, &request, &version).await?;
     if let Some(repository) = request.publish.as_ref().filter(|repository| !is_repository(repository)) {
         let shown: String = repository.chars().take(80).collect();
-        return Err(invalid("publish", format!("The repository must be like owner/name; got “{shown}”.")));
+        return Err(StudioError::invalid(
+            "publish",
+            format!("The repository must be like owner/name; got “{shown}”."),
+        ));
     }
     let policy = policy(&shared).await?;
     request.version = version.id();
@@ -95,11 +98,11 @@ pub(crate) async fn rerun(
     let promote = row.request()?.promote;
     if step == EvaluationStepName::Promote && !promote {
         let message = "This evaluation was not to promote the version, so it has no such step.";
-        return Err(invalid("step", message.to_owned()));
+        return Err(StudioError::invalid("step", message));
     }
     if step == EvaluationStepName::Publish && row.request()?.publish.is_none() {
         let message = "This evaluation was not to publish the version, so it has no such step.";
-        return Err(invalid("step", message.to_owned()));
+        return Err(StudioError::invalid("step", message));
     }
     let request = again(&row, step)?;
     submit(shared, request).await
@@ -144,7 +147,7 @@ async fn version(shared: &Shared, field: &str, name: &str) -> Result<AdapterVers
     let known = shared.store.all_adapters().await?;
     let known: Vec<AdapterVersion> =
         known.into_iter().filter(|listed| listed.deleted_at.is_none()).map(|listed| listed.version).collect();
-    adapters::resolve(&known, name).cloned().map_err(|error| invalid(field, error.to_string()))
+    adapters::resolve(&known, name).cloned().map_err(|error| StudioError::invalid(field, error.to_string()))
 }
 
 /// A dataset may be named only where the studio knows none.
@@ -162,11 +165,11 @@ async fn check_dataset(
             "{} was trained by this studio, which knows its dataset. Leave this empty.",
             version.id()
         );
-        return Err(invalid("dataset", message));
+        return Err(StudioError::invalid("dataset", message));
     }
     match shared.datasets.row(dataset).await {
         Ok(_) => Ok(()),
-        Err(error @ StudioError::NotFound { .. }) => Err(invalid("dataset", error.to_string())),
+        Err(error @ StudioError::NotFound { .. }) => Err(StudioError::invalid("dataset", error.to_string())),
         Err(error) => Err(error),
     }
 }
@@ -184,14 +187,8 @@ async fn production(
 /// Cancels an evaluation.
 pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<EvaluationRecord, StudioError> {
     row(&shared, &id).await?;
-    work::cancel(&shared, &id, work::kind_of(JobKind::Evaluation)).await?;
-    let record = record(&shared, &id).await?;
-    match record.state {
-        EvaluationState::Cancelled => Ok(record),
-        state => {
-            Err(StudioError::Conflict(format!("The evaluation is {} and cannot be cancelled.", state.name())))
-        }
-    }
+    work::cancel_or_refuse(&shared, &id, work::kind_of(JobKind::Evaluation)).await?;
+    record(&shared, &id).await
 }
 
 /// Every evaluation, newest first; those of one adapter, if a name is given.
@@ -262,16 +259,12 @@ pub(crate) async fn policy(shared: &Shared) -> Result<Policy, StudioError> {
 /// Replaces them.
 pub(crate) async fn set_policy(shared: &Shared, new: GatePolicy) -> Result<GatePolicy, StudioError> {
     if new.toml.len() > MAX_TEXT {
-        return Err(invalid(
+        return Err(StudioError::invalid(
             "toml",
             format!("The settings have {} bytes; the limit is {MAX_TEXT}.", new.toml.len()),
         ));
     }
-    Policy::parse(&new.toml).map_err(|error| invalid("toml", error.to_string()))?;
+    Policy::parse(&new.toml).map_err(|error| StudioError::invalid("toml", error.to_string()))?;
     shared.store.set_setting(&settings::key(&shared.model.hash), &new.toml).await?;
     Ok(new)
-}
-
-fn invalid(field: &str, message: String) -> StudioError {
-    StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
 }

@@ -78,6 +78,17 @@ pub(crate) fn node(folder: &Path) -> Result<String, StudioError> {
     Ok(name)
 }
 
+/// Deletes a file that is not needed any more; whether it is gone. One that stays takes space, so the log names it. Blocks.
+pub(crate) fn remove(path: &Path) -> bool {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), error = reason(&error), "a file was not deleted");
+            false
+        }
+        _ => true,
+    }
+}
+
 /// Turns an I/O error into a [`StudioError`]; a full disk has its own variant. `what`: a clause like “a.png could
 /// not be kept”.
 pub(crate) fn failed(what: impl std::fmt::Display, error: &std::io::Error) -> StudioError {

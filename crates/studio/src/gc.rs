@@ -3,7 +3,12 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use crate::{StudioError, limits::DAY_MS, shared::Shared, time::now, unused_blobs::remove_unused};
+use crate::{
+    StudioError,
+    shared::Shared,
+    time::{DAY_MS, now},
+    unused_blobs::remove_unused,
+};
 
 /// Time between collections; the first one runs at startup.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);

@@ -64,7 +64,7 @@ mod studio;
 mod tasks;
 #[cfg(test)]
 mod tests;
-mod time;
+pub mod time;
 mod timing;
 mod training;
 mod training_control;

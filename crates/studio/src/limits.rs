@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use adire_protocol::{FieldError, GenerationSpec, ModelInfo, ValidationError};
+use adire_protocol::{GenerationSpec, ModelInfo};
 
 use crate::{StudioError, error::rounded};
-
-/// A day, in milliseconds.
-pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Bounds for everyone who is not the admin. Costs are in megapixel-steps: images × steps × millions of pixels, the hires
 /// pass included; an image of 512 × 512 pixels in 20 steps costs 5.2.
@@ -107,7 +104,7 @@ pub(crate) fn check_cost(spec: &GenerationSpec, budget: &Budget) -> Result<f64, 
         if spec.hires.is_some() { ", hires pass included" } else { "" },
         rounded(budget.request),
     );
-    Err(StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }])))
+    Err(StudioError::invalid(field, message))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The model's own suite: the built-in one until the admin changes it, or adds the prompt of a reported image.
 
-use adire_protocol::{FieldError, Recipe, ValidationError, lora_tag};
+use adire_protocol::{Recipe, lora_tag};
 
 use crate::{
     StudioError,
@@ -72,5 +72,5 @@ pub(crate) async fn add(shared: &Shared, recipe: &Recipe) -> Result<(), StudioEr
 }
 
 fn invalid(message: String) -> StudioError {
-    ValidationError(vec![FieldError { field: "suite".to_owned(), message }]).into()
+    StudioError::invalid("suite", message)
 }

@@ -71,7 +71,7 @@ pub(crate) async fn version(store: &Store, id: &str) -> Result<AdapterVersion, S
     let mut known = known.filter(|listed| listed.deleted_at.is_none()).map(|listed| listed.version);
     known
         .find(|version| version.name == name && version.version == number)
-        .ok_or_else(|| StudioError::NotFound { what: "adapter version", id: id.to_owned() })
+        .ok_or_else(|| StudioError::not_found("adapter version", id))
 }
 
 fn sentences(request: &TrainingRequest, dataset: &str) -> Vec<String> {

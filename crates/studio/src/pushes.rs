@@ -1,6 +1,6 @@
 //! Pushes as their callers see them: requested, listed, cancelled. `work::push` is how they are executed.
 
-use adire_protocol::{PushRecord, PushRequest, PushState};
+use adire_protocol::{PushRecord, PushRequest};
 
 use crate::{
     StudioError,
@@ -35,10 +35,6 @@ pub(crate) async fn records(shared: &Shared, of: Option<&str>) -> Result<Vec<Pus
 /// Cancels a push.
 pub(crate) async fn cancel(shared: &Shared, id: &str) -> Result<PushRecord, StudioError> {
     record(shared, id).await?;
-    work::cancel(shared, id, work::kind_of(JobKind::Push)).await?;
-    let record = record(shared, id).await?;
-    match record.state {
-        PushState::Cancelled | PushState::Running => Ok(record),
-        state => Err(StudioError::Conflict(format!("The push is {} and cannot be cancelled.", state.name()))),
-    }
+    work::cancel_or_refuse(shared, id, work::kind_of(JobKind::Push)).await?;
+    record(shared, id).await
 }

@@ -4,8 +4,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use adire_protocol::{
-    FieldError, Generation, GenerationRequest, GenerationSpec, GenerationState, Links, Prompts, QueueOwner,
-    Template, ValidationError, lora_tag,
+    Generation, GenerationRequest, GenerationSpec, GenerationState, Links, Prompts, QueueOwner, Template,
+    lora_tag,
 };
 use uuid::Uuid;
 
@@ -219,11 +219,8 @@ pub(crate) async fn stop(shared: &Shared, id: &str) -> Result<Stopped, StudioErr
 /// Cancels every queued or running generation that `of` selects; returns how many.
 pub(crate) async fn cancel_all(shared: Arc<Shared>, of: QueueOwner) -> Result<u32, StudioError> {
     if of.network.is_none() && of.visitor.is_none() {
-        let message = "Set network or visitor, as listed in the queue.".to_owned();
-        return Err(StudioError::Invalid(ValidationError(vec![FieldError {
-            field: "network".to_owned(),
-            message,
-        }])));
+        let message = "Set network or visitor, as listed in the queue.";
+        return Err(StudioError::invalid("network", message));
     }
     let mut cancelled = 0;
     for (generation, _) in shared.work.generations() {

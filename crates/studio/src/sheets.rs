@@ -60,7 +60,7 @@ pub(crate) async fn create(
     }
     request.check().map_err(|errors| StudioError::Invalid(ValidationError(errors)))?;
     for cell in 0..request.cells() {
-        let wanted = request.request(cell).map_err(|message| invalid("axes", message))?;
+        let wanted = request.request(cell).map_err(|message| StudioError::invalid("axes", message))?;
         requests::check(shared, wanted).await.map_err(|error| match error {
             StudioError::Invalid(ValidationError(errors)) => {
                 let values = request.values(cell).join(", ");
@@ -82,8 +82,12 @@ pub(crate) async fn create(
 /// Names the adapter of the training run, and its steps where the request names none. Steps at which the run saves nothing are
 /// refused: their cells would wait for ever.
 async fn name_run(shared: &Shared, request: &mut SheetRequest, run: &str) -> Result<(), StudioError> {
-    let unknown =
-        || invalid("run", format!("Training run {} not found.", run.chars().take(80).collect::<String>()));
+    let unknown = || {
+        StudioError::invalid(
+            "run",
+            format!("Training run {} not found.", run.chars().take(80).collect::<String>()),
+        )
+    };
     let row = shared.store.run(run).await?.ok_or_else(unknown)?;
     let wanted = row.request()?;
     let saves = wanted.config.saved_steps(usize::MAX);
@@ -96,15 +100,11 @@ async fn name_run(shared: &Shared, request: &mut SheetRequest, run: &str) -> Res
             let every = wanted.config.checkpoint_every;
             let message =
                 format!("The run saves no step {value}; it saves every {every} steps and at its end.");
-            return Err(invalid("axes", message));
+            return Err(StudioError::invalid("axes", message));
         }
     }
     request.run = Some(format!("{}@{run}", wanted.name));
     Ok(())
-}
-
-fn invalid(field: &str, message: String) -> StudioError {
-    StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
 }
 
 pub(crate) async fn record(shared: &Shared, id: &str) -> Result<SheetRecord, StudioError> {
@@ -176,7 +176,7 @@ pub(crate) async fn fill(shared: &Arc<Shared>) -> Result<bool, StudioError> {
         let number = usize::try_from(position).unwrap_or_default();
         let submitted = match request.request(number) {
             Ok(wanted) => submit(shared, wanted, request.run_id().zip(request.step(number))).await,
-            Err(message) => Err(invalid("axes", message)),
+            Err(message) => Err(StudioError::invalid("axes", message)),
         };
         match submitted {
             Ok(generation) => {
@@ -208,7 +208,12 @@ async fn next_saved(
         Some(row) => row.state().is_resting() && row.state() != TrainingState::Paused,
         None => true,
     };
-    let saved = training::steps(shared, run).await.unwrap_or_default();
+    let saved = match training::steps(shared, run).await {
+        Ok(saved) => saved,
+        // The run was deleted.
+        Err(StudioError::NotFound { .. }) => Vec::new(),
+        Err(error) => return Err(error),
+    };
     for position in shared.store.open_cells(sheet).await? {
         let step = request.step(usize::try_from(position).unwrap_or_default()).unwrap_or_default();
         if saved.contains(&step) || shared.store.checkpoint(run, step).await?.is_some() {

@@ -1,7 +1,6 @@
 //! What memory knows of training: the settings, and the run that holds the device.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -9,7 +8,7 @@ use std::{
 
 use adire_protocol::{TrainingPhase, TrainingSettings};
 
-use crate::{StudioError, store::Store, tasks::blocking};
+use crate::{StudioError, folder, store::Store, tasks::blocking};
 
 /// Where runs keep their checkpoints and results, in the data folder.
 const FOLDER: &str = "training";
@@ -66,7 +65,7 @@ impl TrainingControl {
         let path = self.folder_of(id).join(CHECKPOINT);
         let _ = blocking(move || {
             // It may never have been written.
-            let _ = fs::remove_file(path);
+            folder::remove(&path);
             Ok(())
         })
         .await;

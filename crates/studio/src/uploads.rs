@@ -6,14 +6,22 @@ use std::{
     sync::Arc,
 };
 
-use adire_protocol::{Defaults, FieldError, GenerationRequest, GenerationSpec, Upload, ValidationError};
+use adire_protocol::{Defaults, GenerationRequest, GenerationSpec, Upload};
 use futures::{Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    Decoded, ImageUse, InitFiles, LocalFile, Pixels, StudioError, blobs::Blobs, client::Who,
-    decode::decode_image, folder, image_input::size_of_request, limits::DAY_MS, png::encode_bare,
-    shared::Shared, store::Uploaded, tasks::blocking, time::now,
+    Decoded, ImageUse, InitFiles, LocalFile, Pixels, StudioError,
+    blobs::Blobs,
+    client::Who,
+    decode::decode_image,
+    folder,
+    image_input::size_of_request,
+    png::encode_bare,
+    shared::Shared,
+    store::Uploaded,
+    tasks::blocking,
+    time::{DAY_MS, now},
 };
 
 /// Largest file that is taken, in bytes.
@@ -27,7 +35,7 @@ struct Received(PathBuf);
 
 impl Drop for Received {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        folder::remove(&self.0);
     }
 }
 
@@ -177,7 +185,7 @@ fn unknown(field: &str, hash: &str) -> StudioError {
     let shown: String = hash.chars().take(80).collect();
     let message =
         format!("Image “{shown}” not found; upload it with POST /api/v1/uploads, which returns its name.");
-    StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
+    StudioError::invalid(field, message)
 }
 
 /// The files of the images that a checked request names.

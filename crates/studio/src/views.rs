@@ -122,6 +122,6 @@ pub(crate) async fn file_of_image(shared: &Shared, hash: &str) -> Result<Bytes, 
 
 async fn blob_of_image(shared: &Shared, hash: &str) -> Result<Blob, StudioError> {
     shared.blobs.get(hash).await?.ok_or_else(|| {
-        StudioError::Storage(format!("The file of image {hash} is missing; restore it from a backup."))
+        StudioError::Damaged(format!("The file of image {hash} is missing; restore it from a backup."))
     })
 }

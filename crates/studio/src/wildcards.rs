@@ -1,7 +1,7 @@
 //! The admin's wildcard lists, kept as the text that was entered, comments included.
 
 use adire_protocol::{
-    FieldError, ValidationError, Wildcards,
+    Wildcards,
     template::{is_name, is_option},
 };
 
@@ -29,9 +29,7 @@ pub(crate) async fn set(shared: &Shared, text: &str) -> Result<(), StudioError> 
         true => Err(format!("The lists have {} bytes; the limit is {MAX_BYTES}.", text.len())),
         false => read_wildcards(text).map(drop),
     };
-    read.map_err(|message| {
-        StudioError::Invalid(ValidationError(vec![FieldError { field: KEY.to_owned(), message }]))
-    })?;
+    read.map_err(|message| StudioError::invalid(KEY, message))?;
     shared.store.set_setting(KEY, &text).await
 }
 

@@ -13,7 +13,7 @@ use clap::Args;
 use tempfile::NamedTempFile;
 
 use crate::{
-    commands::{keep_private, model_args},
+    commands::{keep_private, model_args, print},
     scratch,
 };
 
@@ -77,8 +77,8 @@ impl AddArgs {
         if let Some(warning) = &added.warning {
             eprintln!("Warning: {warning}");
         }
-        println!("Added {} to {} (sha256 {})", added.id(), self.model_and_data.data.display(), added.hash);
-        Ok(())
+        let data = self.model_and_data.data.display();
+        print(format_args!("Added {} to {data} (sha256 {})", added.id(), added.hash))
     }
 }
 

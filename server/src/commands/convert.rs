@@ -1,9 +1,6 @@
 //! `adire adapters convert`: converts an adapter to another program's format.
 
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use adire_engine::{
     adapter::{Adapter, ExportFile, ExportFormat, ModuleTable},
@@ -12,7 +9,7 @@ use adire_engine::{
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::commands::model_args;
+use crate::commands::{model_args, print};
 
 /// Arguments of `adire adapters convert`.
 #[derive(Debug, Args)]
@@ -46,18 +43,17 @@ impl ConvertArgs {
         };
         let files = adapter.export(self.to, &table)?;
         write(&self.out, &files).with_context(|| format!("cannot write {}", self.out.display()))?;
-        let mut out = std::io::stdout();
-        let _ = writeln!(out, "{}: {} layers", self.out.display(), adapter.modules().len());
+        print(format_args!("{}: {} layers", self.out.display(), adapter.modules().len()))?;
         if !adapter.unknown_keys().is_empty() {
             let names = adapter.unknown_keys().iter().take(12).cloned().collect::<Vec<_>>().join(", ");
             let count = adapter.unknown_keys().len();
             let names = adire_protocol::visible(&names);
-            let _ = writeln!(out, "{count} tensors belong to no adapter layer and were left out: {names}");
+            print(format_args!("{count} tensors belong to no adapter layer and were left out: {names}"))?;
         }
         if !adapter.embeddings().is_empty() {
             let words = adapter.embeddings().keys().cloned().collect::<Vec<_>>().join(", ");
             let words = adire_protocol::visible(&words);
-            let _ = writeln!(out, "Textual inversions were left out: {words}");
+            print(format_args!("Textual inversions were left out: {words}"))?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use crate::{
-    commands::{keep_private, model_args},
+    commands::{keep_private, model_args, print},
     hub,
 };
 
@@ -92,7 +92,7 @@ impl ImportArgs {
             record.images.len(),
             self.data.display()
         );
-        let _ = writeln!(std::io::stdout(), "{line}");
+        print(line)?;
         Ok(())
     }
 }
@@ -116,10 +116,8 @@ impl ListArgs {
         let listed = folder.datasets().await;
         folder.close().await;
         let listed = listed?;
-        let mut out = std::io::stdout();
-        // Not println!, which panics when stdout is closed.
         if self.json {
-            let _ = writeln!(out, "{}", serde_json::to_string_pretty(&listed)?);
+            print(serde_json::to_string_pretty(&listed)?)?;
             return Ok(());
         }
         for dataset in listed {
@@ -127,7 +125,7 @@ impl ListArgs {
                 || "draft".to_owned(),
                 |hash| format!("frozen {}", hash.get(..12).unwrap_or(&hash)),
             );
-            let _ = writeln!(out, "{}  {} images  {state}  {}", dataset.name, dataset.images, dataset.id);
+            print(format_args!("{}  {} images  {state}  {}", dataset.name, dataset.images, dataset.id))?;
         }
         Ok(())
     }

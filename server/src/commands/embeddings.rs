@@ -1,7 +1,6 @@
 //! `adire embeddings …` on a data folder that no server is using, and embeddings passed as files.
 
 use std::{
-    io::Write as _,
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
@@ -12,7 +11,7 @@ use adire_studio::{DataFolder, NewEmbedding, StudioError};
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 
-use super::model_args;
+use super::{model_args, print};
 
 /// Commands on embeddings.
 #[derive(Debug, Subcommand)]
@@ -80,7 +79,7 @@ impl AddArgs {
         let plural = if added.vectors == 1 { "" } else { "s" };
         let (word, hash) = (&added.word, &added.hash);
         let line = format!("Added {word} ({} vector{plural}) to {data} (sha256 {hash})", added.vectors);
-        let _ = writeln!(std::io::stdout(), "{line}");
+        print(line)?;
         Ok(())
     }
 }
@@ -104,14 +103,12 @@ impl ListArgs {
         let listed = folder.embeddings().await;
         folder.close().await;
         let listed = listed?;
-        let mut out = std::io::stdout();
-        // Not println!, which panics when stdout is closed.
         if self.json {
-            let _ = writeln!(out, "{}", serde_json::to_string_pretty(&listed)?);
+            print(serde_json::to_string_pretty(&listed)?)?;
             return Ok(());
         }
         for one in listed {
-            let _ = writeln!(out, "{}  {} × {}  sha256 {}", one.word, one.vectors, one.width, one.hash);
+            print(format_args!("{}  {} × {}  sha256 {}", one.word, one.vectors, one.width, one.hash))?;
         }
         Ok(())
     }
@@ -134,7 +131,7 @@ impl RemoveArgs {
         let folder = open(&self.data, &self.storage).await?;
         let removed = folder.remove_embedding(&self.word).await;
         folder.close().await;
-        let _ = writeln!(std::io::stdout(), "{} removed from {}", removed?.word, self.data.display());
+        print(format_args!("{} removed from {}", removed?.word, self.data.display()))?;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! `adire evaluate`: a version through the gate, on a data folder that no server is using.
 
-use std::{fs, io::Write as _, path::PathBuf, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use adire_protocol::{
     EvaluationDetail, EvaluationRecord, EvaluationRequest, EvaluationState, EvaluationStepName, StepState,
@@ -14,7 +14,7 @@ use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    commands::{bundled, keep_private, model_args},
+    commands::{bundled, keep_private, model_args, print},
     printable, shutdown,
 };
 
@@ -98,8 +98,7 @@ impl EvaluateArgs {
         } else {
             printable::printable(&table(record))
         };
-        // Not println!, which panics when stdout is closed.
-        let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+        print(text.trim_end())?;
         Ok(verdict.outcome)
     }
 }

@@ -30,6 +30,7 @@ use crate::commands::{
     init_image::{Hires, InitImageArgs, InitImageFiles},
     model_args,
     parameters::Parameters,
+    print,
 };
 
 /// Message for an image that the safety checker blocked.
@@ -218,10 +219,9 @@ impl GenerateArgs {
         let png = adire_studio::encode_with_recipe(&pixels(output.image), &recipe)?;
         write_whole(&self.out, |part| std::fs::write(part, &png))
             .with_context(|| format!("cannot write {}", self.out.display()))?;
-        // Not println!, which panics when stdout is closed.
-        let _ = writeln!(std::io::stdout(), "{} (seed {seed}, {seconds:.1} s)", self.out.display());
+        print(format_args!("{} (seed {seed}, {seconds:.1} s)", self.out.display()))?;
         if withheld {
-            let _ = writeln!(std::io::stdout(), "{WITHHELD}");
+            print(WITHHELD)?;
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::Write as _,
-    io::Write as _,
     path::PathBuf,
     sync::Arc,
 };
@@ -15,7 +14,7 @@ use adire_engine::{
 use clap::Args;
 use serde::Serialize;
 
-use crate::commands::model_args;
+use crate::commands::{model_args, print};
 
 /// Maximum number of list entries in the text output; `--json` has all.
 const SHOWN: usize = 12;
@@ -79,9 +78,8 @@ impl InspectArgs {
             unknown_keys: adapter.unknown_keys(),
             receipt,
         };
-        let text = if self.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.text() };
-        // Not print!, which panics when stdout is closed.
-        let _ = std::io::stdout().write_all(text.as_bytes());
+        let text = if self.json { serde_json::to_string_pretty(&report)? } else { report.text() };
+        print(text.trim_end())?;
         match &report.receipt {
             Some(receipt) if self.strict => match receipt.warning() {
                 Some(warning) => anyhow::bail!("{}: {warning}", report.path.display()),

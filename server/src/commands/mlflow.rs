@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::{Args, Subcommand};
 
 use crate::{
-    commands::{keep_private, model_args},
+    commands::{keep_private, model_args, print},
     mlflow::{Client, Imported, Importer, PATIENCE},
 };
 
@@ -55,7 +55,10 @@ impl ImportArgs {
         // Not on a thread of the runtime: it waits for the server.
         let importer =
             Importer::new(&studio, &client, runtime.handle().clone(), &self.model_and_data.data, 1);
-        let imported = importer.import(&self.experiment, &mut |line| println!("{line}"));
+        let imported = importer.import(&self.experiment, &mut |line| {
+            // Whether it is read or not, the import comes first; the last line below says what failed.
+            let _ = print(line);
+        });
         runtime.block_on(studio.shutdown());
         let Imported { runs, same_runs, own_runs, versions, same_versions, left_out } =
             imported.map_err(|error| {
@@ -64,15 +67,14 @@ impl ImportArgs {
                     error.trim_end_matches('.').to_owned() + "."
                 )
             })?;
-        println!(
+        print(format_args!(
             "{} and {} taken over; {} and {} were here already; {} left out",
             counted(runs, "run"),
             counted(versions.len(), "version"),
             counted(same_runs + own_runs, "run"),
             counted(same_versions, "version"),
             left_out.len()
-        );
-        Ok(())
+        ))
     }
 }
 

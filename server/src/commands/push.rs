@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 
 use crate::{
-    commands::{keep_private, model_args},
+    commands::{keep_private, model_args, print},
     exports::Exports,
     hub::{self, Push},
     publish::{self, Destination},
@@ -82,21 +82,19 @@ impl PushArgs {
             summary: &summary,
             files: &files,
         };
-        let mut out = std::io::stdout();
         for attempt in 1.. {
             let mut report = |progress: &str| {
                 let _ = writeln!(std::io::stderr(), "{progress}");
             };
             match hub.push(&push, &stop, &mut report) {
                 Ok(hub::Pushed { url, commit }) => {
-                    let _ = match commit {
-                        Some(_) => writeln!(out, "{} is at {url}", self.version),
-                        None => writeln!(out, "{url} already holds {}", self.version),
+                    return match commit {
+                        Some(_) => print(format_args!("{} is at {url}", self.version)),
+                        None => print(format_args!("{url} already holds {}", self.version)),
                     };
-                    return Ok(());
                 }
                 Err(error) if error.transient && attempt < TRIES => {
-                    let wait = error.wait.unwrap_or(Duration::from_secs(1 << attempt));
+                    let wait = error.wait_or(Duration::from_secs(1 << attempt));
                     report(&format!("{} Next try in {} s.", error.message, wait.as_secs()));
                     thread::sleep(wait);
                 }

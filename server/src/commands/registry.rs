@@ -1,7 +1,6 @@
 //! `adire promote`, `rollback`, `reject`, `archive`, `reopen`, `ledger` and `alias`: the registry of a data folder that no server is using.
 
 use std::{
-    io::Write as _,
     path::PathBuf,
     time::{Duration, UNIX_EPOCH},
 };
@@ -11,7 +10,7 @@ use adire_studio::{DataFolder, StudioError};
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 
-use super::{keep_private, model_args};
+use super::{keep_private, model_args, print};
 
 /// Where the registry is, and how results are printed.
 #[derive(Debug, Args)]
@@ -54,8 +53,7 @@ impl Place {
     /// Prints one move.
     fn print(&self, made: &LedgerMove) -> anyhow::Result<()> {
         let text = if self.json { serde_json::to_string_pretty(made)? } else { sentence(made) };
-        let _ = writeln!(std::io::stdout(), "{text}");
-        Ok(())
+        print(text)
     }
 }
 
@@ -155,9 +153,8 @@ impl LedgerCommand {
 impl LedgerArgs {
     fn list(self) -> anyhow::Result<()> {
         let ledger = self.place.with(async |folder| folder.ledger(&self.name).await)?;
-        let mut out = std::io::stdout();
         if self.place.json {
-            let _ = writeln!(out, "{}", serde_json::to_string_pretty(&ledger)?);
+            print(serde_json::to_string_pretty(&ledger)?)?;
             return Ok(());
         }
         for LedgerEntry { made, .. } in ledger.entries {
@@ -170,23 +167,21 @@ impl LedgerArgs {
                 sentence(&made),
                 made.digest.get(..12).unwrap_or(&made.digest)
             );
-            let _ = writeln!(out, "{}", crate::printable(&line));
+            print(crate::printable(&line))?;
         }
         Ok(())
     }
 
     fn verify(self) -> anyhow::Result<()> {
         let check = self.place.with(async |folder| folder.verify_ledger(&self.name).await)?;
-        let mut out = std::io::stdout();
         if self.place.json {
-            let _ = writeln!(out, "{}", serde_json::to_string_pretty(&check)?);
+            print(serde_json::to_string_pretty(&check)?)?;
         } else if check.fault.is_none() {
             let plural = if check.moves == 1 { "" } else { "s" };
-            let _ = writeln!(
-                out,
+            print(format_args!(
                 "{} row{plural}, all as written; the last one is {}",
                 check.moves, check.digest
-            );
+            ))?;
         }
         match check.fault {
             Some(fault) => bail!("the ledger of {} is not as it was written: {}", check.name, fault.message),

@@ -1,7 +1,7 @@
 //! `adire selftest` and `adire measure`: check and time a device without a compiler or test suite. Hidden from
 //! the help.
 
-use std::{io::Write, ops::ControlFlow, path::PathBuf, sync::Arc, time::Instant};
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc, time::Instant};
 
 use adire_engine::{
     Pipeline,
@@ -14,6 +14,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::commands::model_args::{DeviceArgs, FoundModel, ModelArgs};
+use crate::commands::print;
 
 /// Compare models, samplers, images and switches of adapters with golden files
 #[derive(Debug, Args)]
@@ -35,18 +36,16 @@ impl SelftestArgs {
         if let Some(note) = &place.note {
             eprintln!("adire: {note}");
         }
-        // Not println!, which panics when stdout is closed.
-        let mut out = std::io::stdout();
         let rows = selftest::run(&self.goldens, &place, &mut |row| {
-            let _ = writeln!(out, "{row}");
+            // A device is compared to the end; the last line says what cannot be written.
+            let _ = print(row);
         })?;
         let wrong = rows.iter().filter(|row| !row.holds()).count();
         if wrong > 0 {
             bail!("{wrong} of {} comparisons are out of their bounds", rows.len());
         }
         let dtype = place.dtype.as_str();
-        let _ = writeln!(out, "All {} comparisons are within their bounds in {dtype}.", rows.len());
-        Ok(())
+        print(format_args!("All {} comparisons are within their bounds in {dtype}.", rows.len()))
     }
 }
 
@@ -164,8 +163,7 @@ impl MeasureArgs {
             image::save_buffer(out, &first.rgb, width, height, image::ColorType::Rgb8)
                 .with_context(|| format!("cannot write {}", out.display()))?;
         }
-        // Not println!, which panics when stdout is closed.
-        let _ = writeln!(std::io::stdout(), "{report:#}");
+        print(format_args!("{report:#}"))?;
         if switched.different > 0 {
             bail!(
                 "{} of {} switches gave other weights than the first time",

@@ -1,7 +1,7 @@
 //! `adire serve`.
 
 use std::{
-    io::{ErrorKind, IsTerminal, Write},
+    io::{ErrorKind, IsTerminal},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -19,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     access::{Access, AccessSettings, parse_host, parse_network, parse_origin},
     admin::auth::{AdminAuth, password},
-    commands::{bundled, keep_private, limits::LimitArgs, model_args, push},
+    commands::{bundled, keep_private, limits::LimitArgs, model_args, print, push},
     connections::ConnectionLimits,
     exports::Exports,
     hub::{self, Part, Report, Variant, Wanted},
@@ -210,23 +210,19 @@ impl ServeArgs {
         };
         serve(listener, front, open, shutdown, patience, |studio| {
             let ModelInfo { name, device, dtype, .. } = studio.model();
-            // Not println!, which panics when stdout is closed.
-            let _ = writeln!(
-                std::io::stdout(),
-                "Adire is ready at http://{shown} (model {name} on {device} in {dtype}, data in {})",
-                data.display()
-            );
+            // It serves whether or not these lines can be written.
+            let data = data.display();
+            let _ = print(format_args!(
+                "Adire is ready at http://{shown} (model {name} on {device} in {dtype}, data in {data})"
+            ));
             if let Some(token) = link {
-                let _ = writeln!(
-                    std::io::stdout(),
+                let _ = print(format_args!(
                     "Admin pages: http://{shown}/admin/link?token={token} (this link gives admin access until a \
                      password is set)"
-                );
+                ));
                 if open_admin {
-                    let _ = writeln!(
-                        std::io::stdout(),
-                        "--open-admin: anyone on this machine can open the admin pages without the link."
-                    );
+                    let _ =
+                        print("--open-admin: anyone on this machine can open the admin pages without the link.");
                 }
             }
         })

@@ -12,6 +12,7 @@ use crate::admin::auth::{
     token_limit::TokenLimit,
     tokens::{ListedToken, Scope, Tokens},
 };
+use crate::commands::print;
 
 /// Commands on tokens.
 #[derive(Debug, Subcommand)]
@@ -68,11 +69,10 @@ pub(crate) struct RevokeArgs {
 
 impl TokensCommand {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let mut out = std::io::stdout();
         match self {
             Self::Add(AddArgs { name, scope, limit, place }) => {
                 let secret = Tokens::open(&place.data)?.add(&name, scope, limit)?;
-                let _ = writeln!(out, "{secret}");
+                print(secret)?;
                 let _ = writeln!(
                     std::io::stderr(),
                     "Token {name} created. It is shown only now; programs send it as “Authorization: Bearer …” or as a password."
@@ -82,9 +82,9 @@ impl TokensCommand {
                 let listed = Tokens::open(&place.data)?.list()?;
                 if json {
                     let all: Vec<_> = listed.iter().map(as_json).collect();
-                    let _ = writeln!(out, "{}", serde_json::to_string_pretty(&all)?);
+                    print(serde_json::to_string_pretty(&all)?)?;
                 } else if listed.is_empty() {
-                    let _ = writeln!(out, "No tokens. Create one with `adire admin tokens add NAME`.");
+                    print("No tokens. Create one with `adire admin tokens add NAME`.")?;
                 }
                 for token in listed.iter().filter(|_| !json) {
                     let limit = token.limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
@@ -92,14 +92,13 @@ impl TokensCommand {
                         || "never used".to_owned(),
                         |at| format!("last used {}", humantime::format_rfc3339_seconds(time(at))),
                     );
-                    let _ = writeln!(
-                        out,
+                    print(format_args!(
                         "{}  {}  limit {limit}  {} generations, {} images, {used}",
                         token.name,
                         token.scope.name(),
                         token.usage.generations,
-                        token.usage.images,
-                    );
+                        token.usage.images
+                    ))?;
                 }
             }
             Self::Revoke(RevokeArgs { name, place }) => {

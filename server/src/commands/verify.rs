@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    io::Write,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -27,6 +26,7 @@ use crate::{
         generate::draw,
         init_image::warn,
         model_args::{BucketArgs, FoundModel, ModelAndDataArgs},
+        print,
     },
     scratch,
 };
@@ -138,8 +138,7 @@ impl VerifyArgs {
         if let Verdict::Different { .. } = verdict {
             bail!("{report}");
         }
-        // Not println!, which panics when stdout is closed.
-        let _ = writeln!(std::io::stdout(), "{report}");
+        print(report)?;
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use ureq::{
 };
 use url::Url;
 
-use crate::trust;
+use crate::{outward::retry_after, trust};
 
 /// Most redirects of one request.
 const MAX_REDIRECTS: usize = 10;
@@ -40,8 +40,8 @@ pub(super) enum Failure {
         is_hub: bool,
         /// The Hub's own name of the reason, such as `GatedRepo`.
         code: Option<String>,
-        /// Seconds.
-        retry_after: Option<u32>,
+        /// How long to wait before the next try.
+        retry_after: Option<Duration>,
     },
     /// A redirect that is not followed; one clause.
     Redirect(String),
@@ -53,16 +53,8 @@ impl Client {
     /// # Errors
     /// A clause: the endpoint is not an http(s) address, or the token cannot be one.
     pub(super) fn new(endpoint: &str, token: Option<String>) -> Result<Self, String> {
-        let parsed = Url::parse(endpoint).ok().filter(|url| is_web(url) && url.has_host());
-        let Some(endpoint) = parsed else {
-            return Err(format!(
-                "HF_ENDPOINT must be an address such as https://huggingface.co; got “{}”",
-                endpoint.escape_debug()
-            ));
-        };
-        if token.as_ref().is_some_and(|token| !token.chars().all(|c| c.is_ascii_graphic())) {
-            return Err("HF_TOKEN has characters that are not allowed in a token; copy it again".to_owned());
-        }
+        let endpoint = address(endpoint)?;
+        token.as_deref().map_or(Ok(()), check_token)?;
         let agent = Agent::config_builder()
             .tls_config(trust::roots())
             .max_redirects(0)
@@ -128,7 +120,7 @@ impl Client {
                     origin: url.origin().ascii_serialization(),
                     is_hub,
                     code: text(headers, "x-error-code").map(str::to_owned),
-                    retry_after: text(headers, "retry-after").and_then(|seconds| seconds.parse().ok()),
+                    retry_after: retry_after(headers),
                 });
             }
             let next = next_hop(&url, text(headers, "location").unwrap_or_default())?;
@@ -169,6 +161,31 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 fn broken(error: ureq::Error) -> Failure {
     Failure::Broken(error.to_string())
+}
+
+/// The address of a Hub.
+///
+/// # Errors
+/// A clause: it is not an http(s) address.
+pub(super) fn address(endpoint: &str) -> Result<Url, String> {
+    let parsed = Url::parse(endpoint.trim()).ok().filter(|url| is_web(url) && url.has_host());
+    parsed.ok_or_else(|| {
+        format!(
+            "HF_ENDPOINT must be an address such as https://huggingface.co; got “{}”",
+            endpoint.escape_debug()
+        )
+    })
+}
+
+/// Whether a header can hold the token.
+///
+/// # Errors
+/// A clause: it cannot.
+pub(super) fn check_token(token: &str) -> Result<(), String> {
+    if token.chars().all(|c| c.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err("HF_TOKEN has characters that are not allowed in a token; copy it again".to_owned())
 }
 
 fn is_web(url: &Url) -> bool {

@@ -356,7 +356,7 @@ impl Pull<'_> {
             404 => anyhow!("{origin} has no {what} {repository} with a revision {revision}"),
             429 => {
                 let when =
-                    retry_after.map_or_else(|| "later".to_owned(), |seconds| format!("in {seconds} s"));
+                    retry_after.map_or_else(|| "later".to_owned(), |wait| format!("in {} s", wait.as_secs()));
                 let token = if self.client.has_token() { "" } else { ", or set HF_TOKEN" };
                 anyhow!("{origin} is rate limiting (status 429); try again {when}{token}")
             }

@@ -110,12 +110,8 @@ fn given(headers: &HeaderMap, key: &Key) -> Given {
             Some(password) => return Given::Basic(password.to_owned()),
         }
     }
-    let sent = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut ours = sent.flat_map(Cookie::split_parse).flatten().filter(|cookie| cookie.name() == NAME);
-    let id = ours.find_map(|cookie| {
-        let value = CookieJar::new().signed(key).verify(cookie.into_owned())?.value().to_owned();
-        value.strip_prefix(IS_TOKEN).map(str::to_owned)
-    });
+    let id = crate::cookies::signed(headers, NAME, key)
+        .find_map(|value| value.strip_prefix(IS_TOKEN).map(str::to_owned));
     id.map_or(Given::Nothing, Given::Cookie)
 }
 

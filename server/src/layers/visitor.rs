@@ -13,7 +13,7 @@ use cookie::{Cookie, CookieJar, Key, SameSite, time::Duration};
 use uuid::Uuid;
 
 use super::client::Arrival;
-use crate::access::Access;
+use crate::{access::Access, cookies};
 
 const NAME: &str = "adire_visitor";
 /// Over https no other host, port or path can set it.
@@ -73,18 +73,10 @@ fn cookie(id: Uuid, key: &Key, https: bool) -> Option<HeaderValue> {
 /// The id in the cookie, where we gave it out: signed, and spelt as we spell it. Of several cookies of the name (a
 /// neighbour may have planted some) the first such one counts.
 fn known(headers: &HeaderMap, key: &Key, https: bool) -> Option<Uuid> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(Cookie::split_parse)
-        .filter_map(Result::ok)
-        .filter(|cookie| cookie.name() == name(https))
-        .find_map(|cookie| {
-            let value = CookieJar::new().signed(key).verify(cookie.into_owned())?.value().to_owned();
-            let id = Uuid::parse_str(&value).ok()?;
-            (id.get_version_num() == 4 && id.to_string() == value).then_some(id)
-        })
+    cookies::signed(headers, name(https), key).find_map(|value| {
+        let id = Uuid::parse_str(&value).ok()?;
+        (id.get_version_num() == 4 && id.to_string() == value).then_some(id)
+    })
 }
 
 /// Whether the answer is kept, by caches between us and the browser or by the browser itself; a cookie in it would go

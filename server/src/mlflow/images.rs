@@ -1,13 +1,12 @@
 //! Images as MLflow's page shows them in a series.
 
 use adire_studio::StudioError;
-use futures::TryStreamExt;
 use image::{DynamicImage, ImageFormat, imageops::FilterType};
 use sha2::{Digest, Sha256};
 
 use super::{
     client::Failure,
-    mirror::{Mirror, Sent},
+    mirror::{Mirror, Sent, own},
 };
 
 /// Longest side of the small copy that MLflow's page shows in a series.
@@ -22,14 +21,13 @@ impl Mirror {
         (step, start): (i64, i64),
         hash: &str,
     ) -> Result<(), Failure> {
-        let bytes = self.handle.block_on(async {
-            let blob = self.studio.image_file(hash).await?;
-            let pieces: Vec<_> =
-                blob.stream().try_collect().await.map_err(|error| StudioError::Storage(error.to_string()))?;
-            Ok::<_, StudioError>(pieces.concat())
-        });
-        // One that was deleted is left out.
-        let Ok(bytes) = bytes else { return Ok(()) };
+        let read = self.handle.block_on(async { self.studio.image_file(hash).await?.bytes().await });
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            // One that was deleted is left out.
+            Err(StudioError::NotFound { .. }) => return Ok(()),
+            Err(error) => return Err(own(error)),
+        };
         let small = small(&bytes).ok_or_else(|| {
             Failure::Refused("IMAGE".to_owned(), format!("The image {hash} cannot be read."))
         })?;

@@ -1,6 +1,7 @@
 //! What MLflow receives about versions and their aliases.
 
 use adire_protocol::TrainingRun;
+use adire_studio::StudioError;
 use serde_json::{Value, json};
 
 use super::{
@@ -11,9 +12,12 @@ use super::{
 impl Mirror {
     /// Sends a version's file.
     pub(super) fn adapter(&self, root: &str, version: &str) -> Result<(), Failure> {
-        let file = self.handle.block_on(self.studio.publication(version));
-        // One that was deleted meanwhile is left out.
-        let Ok(publication) = file else { return Ok(()) };
+        let publication = match self.handle.block_on(self.studio.publication(version)) {
+            Ok(publication) => publication,
+            // One that was deleted meanwhile is left out.
+            Err(StudioError::NotFound { .. }) => return Ok(()),
+            Err(error) => return Err(own(error)),
+        };
         let bytes = std::fs::read(&publication.file).map_err(|error| Failure::Away(error.to_string()))?;
         let name = format!("adapter/{}.safetensors", version.replace('@', "-"));
         self.client.artifact(root, &name, &bytes)

@@ -14,8 +14,6 @@ use crate::{
 
 /// Waits between tries; after the last one a push is given up.
 const WAITS: [u64; 8] = [2, 10, 30, 60, 120, 300, 600, 1200];
-/// The longest that a Hub may ask to wait.
-const MAX_WAIT: Duration = Duration::from_secs(1800);
 
 /// Where to, and with which right.
 #[derive(Clone, Debug)]
@@ -91,7 +89,7 @@ async fn one(
         };
         let Some(wait) = WAITS.get(tries).filter(|_| error.transient) else { return Err(error.message) };
         tries += 1;
-        let wait = error.wait.unwrap_or(Duration::from_secs(*wait)).min(MAX_WAIT) / destination.hurry;
+        let wait = error.wait_or(Duration::from_secs(*wait)) / destination.hurry;
         let progress = format!("{} Next try in {} s.", error.message, wait.as_secs());
         if let Err(error) = studio.push_progress(task, &progress).await {
             tracing::warn!(%error, "progress of a push was not stored");

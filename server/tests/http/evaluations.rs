@@ -175,7 +175,7 @@ async fn one_that_is_done_stays_and_a_step_runs_again_in_a_new_one() {
     let id = first["id"].as_str().unwrap();
     ended(&server, id).await;
     let refused = server.request("DELETE", &format!("{EVALUATIONS}/{id}"), "").await.problem();
-    assert_eq!(refused["detail"], "The evaluation is done and cannot be cancelled.");
+    assert_eq!(refused["detail"], "This evaluation is done and cannot be cancelled.");
     let rerun = async |step: &str| server.post(&format!("{EVALUATIONS}/{id}/steps/{step}/rerun"), "").await;
     let answer = rerun("score").await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());

@@ -124,7 +124,8 @@ async fn what_is_wrong_leads_back_to_the_form_which_says_so() {
 #[tokio::test]
 async fn anything_but_a_form_is_refused() {
     let server = Server::start().await;
-    for address in ["/generate", "/make"] {
+    let shared = format!("/p/{}", "0".repeat(64));
+    for address in ["/generate", "/make", "/history", "/history/zip", &shared, "/try/adire", "/vote/token"] {
         assert_eq!(server.post(address, "{}").await.problem()["status"], 415);
     }
     let cut = Request::post("/generate").header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge");

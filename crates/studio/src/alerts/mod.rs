@@ -5,10 +5,7 @@ mod settings;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use adire_protocol::{
-    Alert, AlertMeasure, AlertRule, AlertSettings, Alerts, FieldError, MuteRequest, RollbackRequest,
-    ValidationError,
-};
+use adire_protocol::{Alert, AlertMeasure, AlertRule, AlertSettings, Alerts, MuteRequest, RollbackRequest};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -312,9 +309,9 @@ pub(crate) async fn overview(shared: &Shared) -> Result<Alerts, StudioError> {
 pub(crate) async fn set(shared: &Shared, new: AlertSettings) -> Result<(), StudioError> {
     if new.toml.len() > MAX_TEXT {
         let message = format!("The settings have {} bytes; the limit is {MAX_TEXT}.", new.toml.len());
-        return Err(invalid("toml", message));
+        return Err(StudioError::invalid("toml", message));
     }
-    let settings = Settings::parse(&new.toml).map_err(|message| invalid("toml", message))?;
+    let settings = Settings::parse(&new.toml).map_err(|message| StudioError::invalid("toml", message))?;
     shared.store.set_setting(SETTINGS, &new.toml).await?;
     for (id, rule) in shared.store.open_alerts().await? {
         if settings.rules.iter().all(|known| known.name != rule) {
@@ -335,7 +332,7 @@ pub(crate) async fn mute(shared: &Shared, rule: &str, request: MuteRequest) -> R
     mutes.retain(|_, until| *until > now);
     match request.until {
         Some(until) if until <= now => {
-            return Err(invalid("until", "The end must be in the future.".to_owned()));
+            return Err(StudioError::invalid("until", "The end must be in the future."));
         }
         Some(until) => mutes.insert(rule.to_owned(), until),
         None => mutes.remove(rule),
@@ -409,8 +406,4 @@ pub(crate) async fn failed(
     let next = (next - opened < TRIED_FOR).then_some(next);
     let error: String = error.chars().take(300).collect();
     shared.store.fail_delivery(id, &error, next).await
-}
-
-fn invalid(field: &str, message: String) -> StudioError {
-    StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
 }

@@ -12,7 +12,7 @@ use adire_protocol::is_hash;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{errors::file_failed, local::LocalFile, staged};
-use crate::{StudioError, disk};
+use crate::{StudioError, disk, folder};
 
 /// Most bytes where nothing else is set, and the share of the disk that bounds them.
 const MAX_CACHE_BYTES: u64 = 20_000_000_000;
@@ -107,8 +107,8 @@ impl Cache {
     /// Removes a copy whose blob is deleted.
     pub(super) fn forget(&self, hash: &str) {
         let mut state = self.state();
-        if state.remove(hash) {
-            let _ = fs::remove_file(self.root.join(hash));
+        if state.files.contains_key(hash) && folder::remove(&self.root.join(hash)) {
+            state.remove(hash);
         }
     }
 
@@ -124,8 +124,10 @@ impl Cache {
             if state.bytes <= self.most {
                 return;
             }
-            let _ = fs::remove_file(self.root.join(&hash));
-            state.remove(&hash);
+            // What stays on the disk stays counted.
+            if folder::remove(&self.root.join(&hash)) {
+                state.remove(&hash);
+            }
         }
         if state.bytes > self.most {
             tracing::debug!(bytes = state.bytes, most = self.most, "all blobs of the cache are in use");
@@ -143,10 +145,8 @@ impl State {
         self.files.insert(hash, Entry { bytes, used: self.clock, holders });
     }
 
-    fn remove(&mut self, hash: &str) -> bool {
-        let removed = self.files.remove(hash);
-        self.bytes -= removed.as_ref().map_or(0, |entry| entry.bytes);
-        removed.is_some()
+    fn remove(&mut self, hash: &str) {
+        self.bytes -= self.files.remove(hash).map_or(0, |entry| entry.bytes);
     }
 
     fn hold(&mut self, hash: &str) -> Option<Arc<()>> {
@@ -179,6 +179,23 @@ mod tests {
         let path = staged::place(cache.root());
         fs::write(&path, vec![7; bytes]).unwrap();
         cache.adopt(&digit.repeat(64), &path, bytes as u64).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_cannot_be_deleted_stays_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path().join("cache"), Some(150)).unwrap();
+        drop(adopt(&cache, "1", 100).await);
+        // A folder in its place: `remove_file` refuses it, even for root.
+        let copy = cache.root().join("1".repeat(64));
+        fs::remove_file(&copy).unwrap();
+        fs::create_dir(&copy).unwrap();
+        drop(adopt(&cache, "2", 100).await);
+        cache.forget(&"1".repeat(64));
+        assert_eq!(cache.state().bytes, 200);
+        fs::remove_dir(&copy).unwrap();
+        cache.forget(&"1".repeat(64));
+        assert_eq!(cache.state().bytes, 100);
     }
 
     #[tokio::test]

@@ -44,9 +44,13 @@ pub(super) fn failed(error: object_store::Error) -> StudioError {
     StudioError::Storage("The store of the studio's files failed; try again later.".to_owned())
 }
 
-/// An error of a file of this machine.
+/// An error of a file of this machine. One whose hash is wrong is damaged.
 pub(super) fn file_failed(error: &io::Error) -> StudioError {
-    let failed = folder::failed("A file of the studio could not be read or written", error);
+    const WHAT: &str = "A file of the studio could not be read or written";
+    if error.kind() == io::ErrorKind::InvalidData {
+        return StudioError::Damaged(format!("{WHAT}: {error}."));
+    }
+    let failed = folder::failed(WHAT, error);
     if matches!(failed, StudioError::Storage(_)) {
         tracing::error!(%error, "a blob could not be read or written");
     }

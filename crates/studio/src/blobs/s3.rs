@@ -116,7 +116,7 @@ impl Blobs {
         let fetched = async move {
             let pieces = self.pieces(&hash).await.map_err(io::Error::other)?;
             let copy = match self.cache() {
-                Some(cache) => Copy::create(cache).await.ok(),
+                Some(cache) => Copy::create(cache).await.inspect_err(not_copied).ok(),
                 None => None,
             };
             io::Result::Ok(self.copied(pieces, hash, copy))
@@ -146,7 +146,7 @@ impl Blobs {
         &self,
         hash: &str,
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, StudioError> {
-        let missing = || StudioError::Storage("A file of the studio is missing in its store.".to_owned());
+        let missing = || StudioError::Damaged("A file of the studio is missing in its store.".to_owned());
         let path = self.path(hash).ok_or_else(missing)?;
         let found = self.0.store.get(&path).await.map_err(failed)?;
         Ok(verified(found.into_stream().map_err(io::Error::other), hash.to_owned()))

@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::errors::file_failed;
-use crate::StudioError;
+use crate::{StudioError, folder};
 
 /// Their place beside the blobs.
 const FOLDER: &str = "incoming";
@@ -25,7 +25,7 @@ pub(crate) struct Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         // Once it is kept the file has another name and there is nothing to remove.
-        let _ = fs::remove_file(&self.path);
+        folder::remove(&self.path);
     }
 }
 

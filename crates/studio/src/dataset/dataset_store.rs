@@ -358,8 +358,7 @@ impl DatasetStore {
         } else {
             self.draft(id).await?
         };
-        let missing =
-            |hash: &str| StudioError::NotFound { what: "dataset image", id: hash.chars().take(80).collect() };
+        let missing = |hash: &str| StudioError::not_found("dataset image", hash);
         match change {
             DatasetChange::Describe(new) => {
                 let new = new.validate()?;

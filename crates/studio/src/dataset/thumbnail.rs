@@ -13,7 +13,7 @@ use crate::{
     StudioError,
     blobs::{self, Blobs},
     decode::decode_pixels,
-    folder::reason,
+    folder::{self, reason},
     tasks::blocking,
 };
 
@@ -71,7 +71,7 @@ async fn thumbnail(data: &Path, blobs: &Blobs, hash: &str) -> Result<Option<Vec<
 pub(super) fn forget(data: &Path, hash: &str) {
     if let Some(path) = place(data, hash) {
         // It may never have been made.
-        let _ = fs::remove_file(path);
+        folder::remove(&path);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files that were uploaded for a dataset.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +18,7 @@ pub struct UploadedFile {
 impl Drop for UploadedFile {
     fn drop(&mut self) {
         // Nobody needs it any more; what was kept of it is a blob.
-        let _ = fs::remove_file(&self.path);
+        folder::remove(&self.path);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     client::{Asker, Who},
     shared::Shared,
     store::{HistoryFilter, words_of},
-    time::{DAY, day, now},
+    time::{DAY_MS, day, now},
 };
 
 /// Images of a page by default.
@@ -90,7 +90,7 @@ fn filter(query: &HistoryQuery) -> Result<HistoryFilter, StudioError> {
     }
     let mut words = words_of(&query.q);
     words.truncate(MAX_WORDS);
-    let end = to.map_or(i64::MAX, |to| to + DAY);
+    let end = to.map_or(i64::MAX, |to| to + DAY_MS);
     Ok(HistoryFilter {
         visitor: String::new(),
         words,
@@ -143,7 +143,7 @@ pub(crate) fn check_selection(images: &[ImageRef]) -> Result<(), StudioError> {
         0 => "Select at least one image.".to_owned(),
         many => format!("Select at most {MAX_SELECTED} images at once; got {many}."),
     };
-    Err(ValidationError(vec![FieldError { field: "images".to_owned(), message }]).into())
+    Err(StudioError::invalid("images", message))
 }
 
 /// Reports an image to the admin. The same reporter's second report of it changes nothing.
@@ -152,12 +152,12 @@ pub(crate) async fn flag(shared: &Shared, of: &ImageRef, reason: &str, who: &Who
     let chars = reason.chars().count();
     if !(1..=MAX_FLAG_CHARS).contains(&chars) {
         let message = format!("Say in 1 to {MAX_FLAG_CHARS} characters what is wrong; got {chars}.");
-        return Err(ValidationError(vec![FieldError { field: "reason".to_owned(), message }]).into());
+        return Err(StudioError::invalid("reason", message));
     }
     shared.store.history_image(&of.generation, of.index).await?.ok_or_else(|| missing(of))?;
     let reporter = who.owner().unwrap_or_default();
     let at = now();
-    if shared.store.flags_since(&reporter, at - DAY).await? >= MAX_FLAGS {
+    if shared.store.flags_since(&reporter, at - DAY_MS).await? >= MAX_FLAGS {
         return Err(StudioError::UploadQuota {
             message: format!("You have reported {MAX_FLAGS} images in a day; more can be reported tomorrow."),
             retry_after: 3_600,

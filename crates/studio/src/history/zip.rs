@@ -1,24 +1,28 @@
 //! Selected images as a zip file: each PNG with its recipe as JSON beside it. It is written while it is sent, one image in
-//! memory at a time.
+//! memory at a time; while a reader is slow, nothing is held but that image.
 
 use std::{
     io::{self, Write},
-    sync::Arc,
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+    vec,
 };
 
 use adire_protocol::{HistoryImage, ImageRef};
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::{runtime::Handle, sync::mpsc};
-use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+use tokio::sync::Semaphore;
+use zip::{
+    CompressionMethod, ZipWriter,
+    write::{SimpleFileOptions, StreamWriter},
+};
 
 use super::{check_selection, image};
 use crate::{BlobStream, StudioError, client::Asker, shared::Shared, tasks::blocking};
 
-/// Pieces that wait for a slow reader.
-const AHEAD: usize = 4;
-/// Bytes of a piece.
-const PIECE: usize = 256 << 10;
+/// Most images that are read and packed at a time, of all zip files together. Between two images a file holds no turn, so
+/// that slow readers do not keep others out.
+static PACKERS: Semaphore = Semaphore::const_new(8);
 
 /// The file of these images.
 ///
@@ -34,88 +38,83 @@ pub(crate) async fn zip(
     for of in &images {
         found.push(image(&shared, of, &asker).await?);
     }
-    let (sender, pieces) = mpsc::channel(AHEAD);
-    let runtime = Handle::current();
-    // Ends early when the reader is gone.
-    tokio::spawn(blocking(move || {
-        write(&shared, &runtime, found, &sender);
-        Ok(())
-    }));
-    let pieces = futures::stream::unfold(pieces, |mut pieces| async move {
-        pieces.recv().await.map(|piece| (piece, pieces))
+    let packed = Packed::default();
+    let archive = ZipWriter::new_stream(packed.clone());
+    let zip = Zip { shared, images: found.into_iter(), number: 0, archive, packed };
+    let pieces = futures::stream::try_unfold(Some(zip), |zip| async {
+        let Some(zip) = zip else { return Ok(None) };
+        zip.next().await.map(Some).map_err(io::Error::other)
     });
     Ok(pieces.boxed())
 }
 
-fn write(
-    shared: &Shared,
-    runtime: &Handle,
-    images: Vec<HistoryImage>,
-    sender: &mpsc::Sender<io::Result<Bytes>>,
-) {
-    let mut archive = ZipWriter::new_stream(Pieces { sender: sender.clone(), held: Vec::new() });
-    let written = images.into_iter().enumerate().try_for_each(|(at, image)| {
-        if sender.is_closed() {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        add(shared, runtime, &mut archive, at, image)
-    });
-    let ended = written.and_then(|()| {
-        let mut pieces = archive.finish().map_err(io::Error::from)?.into_inner();
-        pieces.hand_over();
-        Ok(())
-    });
-    if let Err(error) = ended {
-        let _ = sender.blocking_send(Err(error));
+/// A file that is being written.
+struct Zip {
+    shared: Arc<Shared>,
+    /// Those that are left.
+    images: vec::IntoIter<HistoryImage>,
+    /// How many are in it.
+    number: usize,
+    archive: ZipWriter<StreamWriter<Packed>>,
+    packed: Packed,
+}
+
+impl Zip {
+    /// The bytes of the next image, or after the last one the directory, which ends the file.
+    async fn next(mut self) -> Result<(Bytes, Option<Self>), StudioError> {
+        let Some(image) = self.images.next() else {
+            self.archive.finish().map_err(|error| broken(&error.into()))?;
+            return Ok((self.packed.take(), None));
+        };
+        // Never closed.
+        let _turn = PACKERS.acquire().await.map_err(|_| StudioError::ShuttingDown)?;
+        let hash = &image.image.hash;
+        let blob = self.shared.blobs.get(hash).await?;
+        let content = blob.ok_or_else(|| StudioError::not_found("image", hash))?.bytes().await?;
+        self.number += 1;
+        blocking(move || {
+            add(&mut self.archive, self.number, &image, &content).map_err(|error| broken(&error))?;
+            Ok((self.packed.take(), Some(self)))
+        })
+        .await
     }
 }
 
-fn add<W: Write + io::Seek>(
-    shared: &Shared,
-    runtime: &Handle,
-    archive: &mut ZipWriter<W>,
-    at: usize,
-    image: HistoryImage,
+fn broken(error: &io::Error) -> StudioError {
+    StudioError::Backend(format!("The zip file could not be written: {error}."))
+}
+
+/// Packs an image. `number`: its place, which keeps equal images apart.
+fn add(
+    archive: &mut ZipWriter<StreamWriter<Packed>>,
+    number: usize,
+    image: &HistoryImage,
+    content: &[u8],
 ) -> io::Result<()> {
     let hash = &image.image.hash;
-    let content = runtime.block_on(async {
-        match shared.blobs.get(hash).await? {
-            Some(blob) => blob.bytes().await,
-            None => Err(StudioError::not_found("image", hash)),
-        }
-    });
-    let content = content.map_err(io::Error::other)?;
-    // Its place keeps equal images apart.
-    let name = format!("{:03}-{}-{}", at + 1, image.image.recipe.spec.seed, &hash[..hash.len().min(12)]);
+    let name = format!("{number:03}-{}-{}", image.image.recipe.spec.seed, &hash[..hash.len().min(12)]);
     let packed = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(1));
     archive.start_file(format!("{name}.png"), packed)?;
-    archive.write_all(&content)?;
+    archive.write_all(content)?;
     archive.start_file(format!("{name}.json"), packed)?;
-    archive.write_all(&serde_json::to_vec_pretty(&image)?)
+    archive.write_all(&serde_json::to_vec_pretty(image)?)
 }
 
-/// Hands what is written to the reader, piece by piece; nobody reads what comes after the reader is gone.
-struct Pieces {
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    held: Vec<u8>,
-}
+/// What was written and not sent yet.
+#[derive(Clone, Default)]
+struct Packed(Arc<Mutex<Vec<u8>>>);
 
-impl Pieces {
-    fn hand_over(&mut self) {
-        if !self.held.is_empty() {
-            let _ = self.sender.blocking_send(Ok(std::mem::take(&mut self.held).into()));
-        }
+impl Packed {
+    fn take(&self) -> Bytes {
+        mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into()
     }
 }
 
-impl Write for Pieces {
+impl Write for Packed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.held.extend_from_slice(bytes);
-        if self.held.len() >= PIECE {
-            self.hand_over();
-        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

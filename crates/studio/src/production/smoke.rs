@@ -34,7 +34,7 @@ pub(super) async fn take(shared: &Shared, made: &LedgerMove, version: u32) -> Re
         Some(first) => {
             let file = shared.blobs.local(&first.hash).await?;
             let file =
-                file.ok_or_else(|| StudioError::Storage("The first smoke image is missing.".to_owned()))?;
+                file.ok_or_else(|| StudioError::Damaged("The first smoke image is missing.".to_owned()))?;
             let stored = blocking(move || read_pixels(&file)).await?;
             compare(&stored, &pixels, alike.is_some())
         }

@@ -8,8 +8,8 @@ mod rules;
 use std::{collections::HashMap, fmt};
 
 use adire_protocol::{
-    AdapterRef, FieldError, Ledger, LedgerCheck, LedgerEntry, LedgerMove, ProductionAt, PromotionRequest,
-    RollbackRequest, Stage, ValidationError, Which,
+    AdapterRef, Ledger, LedgerCheck, LedgerEntry, LedgerMove, ProductionAt, PromotionRequest,
+    RollbackRequest, Stage, Which,
 };
 
 #[cfg(test)]
@@ -237,7 +237,7 @@ async fn known(store: &Store, name: &str) -> Result<Book, StudioError> {
     let name = bare(name)?;
     let book = store.book(&name).await?;
     if book.versions.is_empty() && book.moves.is_empty() && book.head.is_none() {
-        return Err(StudioError::NotFound { what: "adapter", id: name });
+        return Err(StudioError::not_found("adapter", &name));
     }
     Ok(book)
 }
@@ -276,5 +276,5 @@ fn parse(name: &str) -> Result<AdapterRef, StudioError> {
 }
 
 fn invalid(message: String) -> StudioError {
-    StudioError::Invalid(ValidationError(vec![FieldError { field: "adapters".to_owned(), message }]))
+    StudioError::invalid("adapters", message)
 }

@@ -3,9 +3,7 @@
 
 use std::collections::HashMap;
 
-use adire_protocol::{
-    FieldError, LedgerAction, MAX_REASON_CHARS, PRODUCTION, Stage, ValidationError, VerdictOutcome, is_alias,
-};
+use adire_protocol::{LedgerAction, MAX_REASON_CHARS, PRODUCTION, Stage, VerdictOutcome, is_alias};
 
 use crate::{
     StudioError,
@@ -21,7 +19,7 @@ pub(super) fn reason(text: &str, required: bool) -> Result<String, StudioError> 
         ..=MAX_REASON_CHARS => return Ok(text.to_owned()),
         _ => format!("The reason has {chars} characters; the limit is {MAX_REASON_CHARS}."),
     };
-    Err(invalid("reason", message))
+    Err(StudioError::invalid("reason", message))
 }
 
 /// What a verdict must have been given on to count: production, the gate's settings and the base model may have changed since.
@@ -205,7 +203,7 @@ pub(super) fn set_alias(
 pub(super) fn delete_alias(book: &Book, alias: &str, reason: String) -> Result<Draft, StudioError> {
     let alias = free(alias, "Archive the version in production instead.")?;
     let Some(from) = book.alias(&alias) else {
-        return Err(StudioError::NotFound { what: "alias", id: format!("{}@{alias}", book.name) });
+        return Err(StudioError::not_found("alias", &format!("{}@{alias}", book.name)));
     };
     let (action, alias) = (LedgerAction::DeleteAlias, Some(alias));
     Ok(Draft { action, alias, from: Some(from), to: None, verdict: None, reason })
@@ -219,7 +217,7 @@ fn free(alias: &str, instead: &str) -> Result<String, StudioError> {
         return Ok(alias.to_owned());
     }
     let shown: String = alias.chars().take(80).collect();
-    Err(invalid(
+    Err(StudioError::invalid(
         "alias",
         format!(
             "“{shown}” is not an alias; use at most 64 lower-case letters, digits, “-”, “_” or “.”, and not a version such as v2."
@@ -228,8 +226,7 @@ fn free(alias: &str, instead: &str) -> Result<String, StudioError> {
 }
 
 fn known(book: &Book, version: u32) -> Result<&Known, StudioError> {
-    book.version(version)
-        .ok_or_else(|| StudioError::NotFound { what: "adapter version", id: id(book, version) })
+    book.version(version).ok_or_else(|| StudioError::not_found("adapter version", &id(book, version)))
 }
 
 fn id(book: &Book, version: u32) -> String {
@@ -247,8 +244,4 @@ fn adjective(stage: Stage) -> &'static str {
 
 fn conflict<T>(sentence: String) -> Result<T, StudioError> {
     Err(StudioError::Conflict(sentence))
-}
-
-fn invalid(field: &str, message: String) -> StudioError {
-    StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
 }

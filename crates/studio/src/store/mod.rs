@@ -459,7 +459,7 @@ fn sql(text: String) -> sqlx::AssertSqlSafe<String> {
 /// Decodes JSON from a row.
 fn decode<T: serde::de::DeserializeOwned>(text: &str, what: &str, id: &str) -> Result<T, StudioError> {
     serde_json::from_str(text)
-        .map_err(|error| StudioError::Storage(format!("The stored {what} of {id} is unreadable: {error}.")))
+        .map_err(|error| StudioError::Damaged(format!("The stored {what} of {id} is unreadable: {error}.")))
 }
 
 /// Encodes JSON for a row. Our types have string keys and finite numbers only, so this does not fail in

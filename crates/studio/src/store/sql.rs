@@ -4,7 +4,6 @@
 
 use std::{fmt, path::Path, str::FromStr, time::Duration};
 
-use adire_protocol::{FieldError, ValidationError};
 use sqlx::{
     Any, AnyConnection, AnyPool, Connection as _, Database, Encode, Executor as _, Type,
     any::{AnyPoolOptions, AnyTypeInfo},
@@ -291,6 +290,9 @@ pub(crate) fn storage(error: sqlx::Error) -> StudioError {
             "The connection to the database failed: {}. Try again in a moment.",
             crate::folder::reason(error)
         )),
+        (None, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => {
+            StudioError::Damaged(format!("A row of the database is unreadable: {error}."))
+        }
         (None, _) => StudioError::Storage(format!("Database error: {error}.")),
     }
 }
@@ -315,10 +317,8 @@ fn of_postgres(code: &str) -> Option<StudioError> {
         match code {
             "53100" => return Some(StudioError::DiskFull),
             "22021" => {
-                return Some(StudioError::Invalid(ValidationError(vec![FieldError {
-                    field: "text".to_owned(),
-                    message: "A text contains a NUL character, which cannot be stored.".to_owned(),
-                }])));
+                let message = "A text contains a NUL character, which cannot be stored.";
+                return Some(StudioError::invalid("text", message));
             }
             "40001" | "40P01" | "55P03" | "57014" => "The database is too busy; try again in a moment.",
             "53300" => {

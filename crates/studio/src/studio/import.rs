@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adire_protocol::{DatasetRecord, FieldError, ValidationError};
+use adire_protocol::DatasetRecord;
 
 use crate::{
     StudioError,
@@ -52,7 +52,7 @@ fn permitted(from: &[PathBuf], folder: &Path) -> Result<PathBuf, StudioError> {
             shown.join(" or ")
         )
     };
-    Err(StudioError::Invalid(ValidationError(vec![FieldError { field: "folder".to_owned(), message }])))
+    Err(StudioError::invalid("folder", message))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
     unused_blobs::remove_unused,
 };
 
-const DAY: i64 = crate::limits::DAY_MS;
+const DAY: i64 = crate::time::DAY_MS;
 
 fn path(folder: &Path, hash: &str) -> std::path::PathBuf {
     crate::blob_path(folder, hash).unwrap()

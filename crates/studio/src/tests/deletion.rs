@@ -241,7 +241,7 @@ async fn without_a_limit_images_stay_and_fruitless_generations_go() {
     let me = who("me");
     let kept = made(&studio, request("moons"), &me).await;
     let failed = made(&studio, request("fail!"), &me).await;
-    let swept = gc::collect(studio.shared(), now() + 400 * crate::limits::DAY_MS).await.unwrap();
+    let swept = gc::collect(studio.shared(), now() + 400 * crate::time::DAY_MS).await.unwrap();
     assert_eq!(swept.generations, 1);
     assert!(is_gone(studio.generation(&failed.id).await));
     studio.image(&kept.images[0].hash).await.unwrap();

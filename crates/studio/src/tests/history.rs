@@ -215,6 +215,28 @@ async fn only_its_maker_rates_and_takes_an_image() {
     assert_eq!(recipe["rating"]["starred"], false);
 }
 
+#[test]
+fn zip_files_with_slow_readers_take_no_thread_from_each_other() {
+    // One thread for all work that blocks, and more files than may be packed at a time.
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+    runtime.unwrap().block_on(async {
+        let (_folder, studio, _) = fresh().await;
+        let maker = who("visitor");
+        let image = of(&image(&studio, request("one"), &maker).await);
+        let mut files = Vec::new();
+        for _ in 0..12 {
+            let mut file = studio.zip_images(vec![image.clone(); 3], By::Client(&maker)).await.unwrap();
+            let first = tokio::time::timeout(PATIENCE, file.try_next()).await.unwrap().unwrap();
+            files.push((file, first.unwrap()));
+        }
+        for (file, first) in files.into_iter().rev() {
+            let rest: Vec<_> = tokio::time::timeout(PATIENCE, file.try_collect()).await.unwrap().unwrap();
+            let whole = [&first[..], &rest.concat()].concat();
+            assert_eq!(zip::ZipArchive::new(Cursor::new(whole)).unwrap().len(), 6);
+        }
+    });
+}
+
 #[tokio::test]
 async fn reports_reach_the_admin_and_join_the_suite() {
     let (folder, studio, _) = fresh().await;

@@ -123,3 +123,29 @@ async fn orderly_restarts_do_not_count_against_a_job() {
     assert_eq!(finished(&studio, &running.id).await.state, Done);
     assert_eq!(finished(&studio, &waiting.id).await.state, Done);
 }
+
+#[tokio::test]
+async fn an_error_of_the_database_gives_no_generation_up_and_an_unreadable_row_does() {
+    if postgres::chosen() {
+        return;
+    }
+    let (folder, studio, _, latch) = latched().await;
+    let ids = [submit(&studio, "sound").await.id, submit(&studio, "damaged").await.id];
+    let _ = tokio::join!(studio.shutdown(), async { drop(latch) });
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("adire.db"));
+    let change = async |statement: &'static str| {
+        let pool = sqlx::SqlitePool::connect_with(options.clone()).await.unwrap();
+        sqlx::query(statement).execute(&pool).await.unwrap();
+        pool.close().await;
+    };
+    change("UPDATE generations SET spec = '{' WHERE spec LIKE '%damaged%'").await;
+    // The rows of the queue can be read, those of its images cannot.
+    change("ALTER TABLE images RENAME COLUMN infotext TO away").await;
+    let refused = open(folder.path(), FakeBackend::default()).await.err();
+    assert!(matches!(refused, Some(StudioError::Storage(_))), "{refused:?}");
+    change("ALTER TABLE images RENAME COLUMN away TO infotext").await;
+    let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
+    assert_eq!(finished(&studio, &ids[0]).await.state, Done);
+    let event = all_events(&studio, &ids[1], 0).await.pop().unwrap().event;
+    assert!(matches!(&event, GenerationEvent::Failed { .. }), "{event:?}");
+}

@@ -10,7 +10,7 @@ use adire_protocol::{
 use super::{adapters::three_versions, datasets::dataset, *};
 use adire_protocol::LineageKind;
 
-use crate::ErrorKind;
+use crate::{ErrorKind, STEPS_FOLDER, sheets::fill};
 
 fn sheet(axes: &[(SheetSetting, &[&str])]) -> SheetRequest {
     let axis = |(setting, values): &(SheetSetting, &[&str])| SheetAxis {
@@ -338,4 +338,29 @@ async fn cells_of_steps_that_a_run_never_saves_end_with_it() {
     let left = ended(&studio, &record.id).await;
     assert_eq!((left.sheet.state, left.sheet.failed), (SheetState::Done, 20));
     assert!(left.cells[0].error.as_ref().unwrap().contains("Step 4 was not saved"), "{:?}", left.cells[0]);
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_read_ends_no_cell() {
+    let folder = tempfile::tempdir().unwrap();
+    let (backend, latch) = FakeBackend::training_latched();
+    let studio = open(folder.path(), backend).await.unwrap();
+    let run = run(&studio).await;
+    let steps = folder.path().join("training").join(&run).join(STEPS_FOLDER);
+    std::fs::create_dir_all(steps.parent().unwrap()).unwrap();
+    std::fs::write(&steps, "in the folder's place").unwrap();
+    let record = studio.create_sheet(of_run(&run, &["4"])).await.unwrap();
+    studio.cancel_training(&run).await.unwrap();
+    drop(latch);
+    let cancelled = async {
+        while studio.training(&run).await.unwrap().run.state != TrainingState::Cancelled {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, cancelled).await.unwrap();
+    let error = fill(studio.shared()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
+    assert_eq!(studio.sheet(&record.id).await.unwrap().sheet.failed, 0);
+    std::fs::remove_file(&steps).unwrap();
+    assert_eq!(ended(&studio, &record.id).await.sheet.failed, 2);
 }

@@ -1,14 +1,16 @@
 //! Adapters as they were at the checkpoints of a run, finished or not: any of them can become a version.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
-    path::PathBuf,
+    io,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use adire_protocol::AdapterVersion;
 
-use crate::{NewAdapter, StudioError, adapters, folder::reason, shared::Shared, tasks::blocking, time::now};
+use crate::{NewAdapter, StudioError, adapters, folder::failed, shared::Shared, tasks::blocking, time::now};
 
 /// Folder of them in the folder of a run.
 pub const STEPS_FOLDER: &str = "steps";
@@ -23,16 +25,28 @@ pub(crate) async fn steps(shared: &Shared, id: &str) -> Result<Vec<u32>, StudioE
     let job = super::job(shared, id).await?;
     let folder = shared.training.folder_of(&job.id).join(STEPS_FOLDER);
     let found = blocking(move || {
-        // The folder appears with the first checkpoint.
-        let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
-        let step =
-            |name: std::ffi::OsString| name.to_str()?.strip_suffix(".safetensors")?.parse::<u32>().ok();
-        Ok(names.filter_map(step).collect::<Vec<_>>())
+        list(&folder).map_err(|error| failed(format!("{} cannot be read", folder.display()), &error))
     });
     let mut steps = found.await?;
     // After a halved learning rate a run goes back, and what was ahead of it does not count.
     steps.retain(|step| *step <= job.step);
     steps.sort_unstable();
+    Ok(steps)
+}
+
+/// The steps that a folder has files of, in no order.
+fn list(folder: &Path) -> io::Result<Vec<u32>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        // It appears with the first checkpoint.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let step = |name: OsString| name.to_str()?.strip_suffix(".safetensors")?.parse::<u32>().ok();
+    let mut steps = Vec::new();
+    for entry in entries {
+        steps.extend(step(entry?.file_name()));
+    }
     Ok(steps)
 }
 
@@ -43,9 +57,8 @@ pub(crate) async fn put_aside(shared: &Arc<Shared>, run: &str, step: u32) -> Res
     }
     let (blobs, source) = (shared.blobs.clone(), file_of(shared, run, step));
     let staged = blocking(move || {
-        let file = File::open(&source).map_err(|error| {
-            StudioError::Storage(format!("{} cannot be read: {}.", source.display(), reason(&error)))
-        })?;
+        let file = File::open(&source)
+            .map_err(|error| failed(format!("{} cannot be read", source.display()), &error))?;
         blobs.stage(file)
     })
     .await?;
@@ -61,7 +74,7 @@ fn file_of(shared: &Shared, run: &str, step: u32) -> PathBuf {
 /// Makes the adapter of a step a version. Again, it gives the same version.
 pub(crate) async fn keep(shared: Arc<Shared>, id: &str, step: u32) -> Result<AdapterVersion, StudioError> {
     let job = super::job(&shared, id).await?;
-    let missing = || StudioError::NotFound { what: "checkpoint", id: format!("{id}, step {step}") };
+    let missing = || StudioError::not_found("checkpoint", &format!("{id}, step {step}"));
     // A run forgets its oldest; a sheet's is kept.
     let (aside, path) = if steps(&shared, id).await?.contains(&step) {
         (None, file_of(&shared, &job.id, step))
@@ -71,14 +84,18 @@ pub(crate) async fn keep(shared: Arc<Shared>, id: &str, step: u32) -> Result<Ada
         let path = file.to_path_buf();
         (Some(file), path)
     };
-    // One whose dataset was deleted has none.
-    let dataset = shared.datasets.read(&job.dataset).await;
+    let trigger = match shared.datasets.read(&job.dataset).await {
+        Ok(dataset) => dataset.trigger,
+        // One whose dataset was deleted has none.
+        Err(StudioError::NotFound { .. }) => String::new(),
+        Err(error) => return Err(error),
+    };
     let new = NewAdapter {
         name: job.name,
         version: None,
         path,
         description: format!("Step {step} of {} of a training run.", job.steps),
-        trigger: dataset.map(|dataset| dataset.trigger).unwrap_or_default(),
+        trigger,
         strict: false,
     };
     let version = adapters::add(shared.clone(), new).await;

@@ -31,7 +31,7 @@ pub(crate) async fn file(shared: &Shared, id: &str, which: TrainingFile) -> Resu
     let job = super::job(shared, id).await?;
     let path = shared.training.folder_of(&job.id).join(which.name(&job.name));
     if job.version.is_none() || !path.is_file() {
-        return Err(StudioError::NotFound { what: "file of training run", id: job.id });
+        return Err(StudioError::not_found("file of training run", &job.id));
     }
     Ok(path)
 }

@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use adire_protocol::{
-    FieldError, GenerationRequest, TrainingRequest, TrainingRun, TrainingSettings, TrainingState,
-    ValidationError,
-};
+use adire_protocol::{GenerationRequest, TrainingRequest, TrainingRun, TrainingSettings, TrainingState};
 use uuid::Uuid;
 
 use super::views;
@@ -30,7 +27,10 @@ pub(crate) async fn submit(
     for prompt in &request.config.sample_prompts {
         let sample = GenerationRequest { prompt: prompt.clone(), ..GenerationRequest::default() };
         if let Err(error) = sample.validate(&shared.model.limits, &shared.model.defaults, 0) {
-            return Err(invalid("config.sample_prompts", format!("Invalid prompt “{prompt}”: {error}")));
+            return Err(StudioError::invalid(
+                "config.sample_prompts",
+                format!("Invalid prompt “{prompt}”: {error}"),
+            ));
         }
     }
     if let Some(prompt) = &request.class_prompt
@@ -38,7 +38,7 @@ pub(crate) async fn submit(
     {
         let image = GenerationRequest { prompt: prompt.clone(), ..GenerationRequest::default() };
         if let Err(error) = image.validate(&shared.model.limits, &shared.model.defaults, 0) {
-            return Err(invalid("class_prompt", format!("Invalid prompt “{prompt}”: {error}")));
+            return Err(StudioError::invalid("class_prompt", format!("Invalid prompt “{prompt}”: {error}")));
         }
     }
     let named = [("dataset", Some(&request.dataset)), ("class_dataset", request.class_dataset.as_ref())];
@@ -46,14 +46,17 @@ pub(crate) async fn submit(
         let Some(id) = id else { continue };
         match shared.datasets.row(id).await {
             Ok(_) => {}
-            Err(error @ StudioError::NotFound { .. }) => return Err(invalid(field, error.to_string())),
+            Err(error @ StudioError::NotFound { .. }) => {
+                return Err(StudioError::invalid(field, error.to_string()));
+            }
             Err(error) => return Err(error),
         }
     }
     fill_samples(&shared, &mut request).await?;
     if let Some(name) = &request.continue_from {
         let known = shared.store.adapters().await?;
-        let version = resolve(&known, name).map_err(|error| invalid("continue_from", error.to_string()))?;
+        let version = resolve(&known, name)
+            .map_err(|error| StudioError::invalid("continue_from", error.to_string()))?;
         request.continue_from = Some(version.id());
     }
     let hash = shared.datasets.freeze(&request.dataset).await.map_err(|error| empty("dataset", error))?;
@@ -101,15 +104,18 @@ pub(crate) async fn pause(shared: Arc<Shared>, id: String) -> Result<TrainingRun
     work::stop(&shared, &id, &[JobState::Queued], Asked::Pause).await?;
     shared.work.notify_all();
     let run = views::job(&shared, &id).await?;
-    if run.state == TrainingState::Paused { Ok(run) } else { Err(cannot(&run, "paused")) }
+    if run.state == TrainingState::Paused {
+        return Ok(run);
+    }
+    let state = run.state.name();
+    Err(StudioError::Training(format!("This training run is {state} and can't be paused.")))
 }
 
 /// Cancels a run.
 pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<TrainingRun, StudioError> {
     views::job(&shared, &id).await?;
-    work::cancel(&shared, &id, work::kind_of(JobKind::Training)).await?;
-    let run = views::job(&shared, &id).await?;
-    if run.state == TrainingState::Cancelled { Ok(run) } else { Err(cannot(&run, "cancelled")) }
+    work::cancel_or_refuse(&shared, &id, work::kind_of(JobKind::Training)).await?;
+    views::job(&shared, &id).await
 }
 
 /// Resumes a paused or failed run from its checkpoint.
@@ -129,10 +135,6 @@ pub(crate) async fn resume(shared: Arc<Shared>, id: String) -> Result<TrainingRu
     )))
 }
 
-fn cannot(run: &TrainingRun, word: &str) -> StudioError {
-    StudioError::Training(format!("This training run is {} and can't be {word}.", run.state.name()))
-}
-
 pub(crate) async fn set_settings(
     shared: &Shared,
     settings: TrainingSettings,
@@ -144,11 +146,7 @@ pub(crate) async fn set_settings(
 
 fn empty(field: &str, error: StudioError) -> StudioError {
     match error {
-        StudioError::Image(message) => invalid(field, message),
+        StudioError::Image(message) => StudioError::invalid(field, message),
         other => other,
     }
-}
-
-fn invalid(field: &str, message: String) -> StudioError {
-    StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
 }

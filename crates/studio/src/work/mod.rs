@@ -31,5 +31,5 @@ pub(crate) use lease::keep;
 pub(crate) use push::{end_push, next_push, report_push};
 pub(crate) use restore::{refresh, unfinished};
 pub(crate) use scheduler::run;
-pub(crate) use stop::{Stopped, cancel, stop};
+pub(crate) use stop::{Stopped, cancel, cancel_or_refuse, stop};
 pub(crate) use training::expected_training_ms;

@@ -42,12 +42,13 @@ pub(crate) async fn refresh(shared: &Shared) -> Result<(), StudioError> {
             Ok(generation) => new.push((queued, generation)),
             Err(StudioError::NotFound { .. }) => {}
             // One row that cannot be read must not keep the whole studio from starting.
-            Err(error @ StudioError::Storage(_)) => {
+            Err(error @ StudioError::Damaged(_)) => {
                 let error = error.to_string();
                 tracing::warn!(generation = id, error, "given up");
                 let by = EndedBy::NotHeld { id: &id, from: &[JobState::Queued] };
                 shared.store.end(by, Outcome::Failed(&error)).await?;
             }
+            // Of the database itself: the generation waits on, and is read at the next refresh.
             Err(error) => return Err(error),
         }
     }

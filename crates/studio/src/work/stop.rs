@@ -53,3 +53,21 @@ pub(crate) async fn cancel(shared: &Shared, id: &str, kind: &dyn Kind) -> Result
     }
     Ok(stopped)
 }
+
+/// Cancels a job of that kind, which must exist.
+///
+/// # Errors
+/// It has ended in another way, or does not exist.
+pub(crate) async fn cancel_or_refuse(shared: &Shared, id: &str, kind: &dyn Kind) -> Result<(), StudioError> {
+    if cancel(shared, id, kind).await? != Stopped::Absent {
+        return Ok(());
+    }
+    let missing = || StudioError::not_found("job", id);
+    match shared.store.kind_and_state(id).await?.ok_or_else(missing)? {
+        (_, JobState::Cancelled) => Ok(()),
+        (kind, state) => {
+            let (what, state) = (kind.in_words(), state.name());
+            Err(StudioError::Conflict(format!("This {what} is {state} and cannot be cancelled.")))
+        }
+    }
+}

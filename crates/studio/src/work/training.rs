@@ -389,7 +389,7 @@ async fn images(
     let rows = shared.datasets.images(dataset).await?;
     let files = shared.blobs.locals(rows.iter().map(|row| row.hash.clone()).collect()).await;
     let image = |(row, file): (crate::store::DatasetImageRow, Local)| {
-        let lost = || StudioError::Storage(format!("The file of the image {} is missing.", row.name));
+        let lost = || StudioError::Damaged(format!("The file of the image {} is missing.", row.name));
         let path = file?.ok_or_else(lost)?;
         let caption = text_of(&row.caption, caption, trigger);
         Ok(TrainingImage { path, caption, repeats: row.repeats(), name: row.name })

@@ -1,12 +1,13 @@
 //! Admin endpoints of the registry: stages, aliases, the ledger.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use adire_protocol::{
     AliasRequest, Ledger, LedgerEntry, LedgerMove, ProductionAt, PromotionRequest, RollbackRequest, Stage,
     StageRequest,
 };
-use adire_studio::{Mover, Studio};
+use adire_studio::{
+    Mover, Studio,
+    time::{milliseconds, now},
+};
 use axum::{Json, extract::State};
 use serde::Deserialize;
 
@@ -68,7 +69,7 @@ pub(crate) async fn production(
     QueryOf(At { at }): QueryOf<At>,
 ) -> Result<Json<ProductionAt>, Problem> {
     let at = match &at {
-        None => milliseconds(SystemTime::now()),
+        None => now(),
         Some(text) => time_of(text).map_err(|sentence| Problem::field("at", sentence))?,
     };
     Ok(Json(studio.production_at(&name, at).await?))
@@ -80,11 +81,6 @@ pub(crate) fn time_of(text: &str) -> Result<i64, String> {
         let shown: String = text.chars().take(80).collect();
         format!("“{shown}” is not a time in UTC; write 2026-10-03T12:00:00Z.")
     })
-}
-
-fn milliseconds(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Promote a version

@@ -2,10 +2,11 @@
 
 use std::{io, path::Path};
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue};
 use cookie::{Cookie, CookieJar, Key, SameSite};
 
 use super::{private, sessions::IDLE};
+use crate::cookies::signed;
 
 const SESSION: &str = "adire_operator";
 /// Says that this browser signed in once. It opens nothing; its attempts are counted apart from its neighbours'.
@@ -40,14 +41,6 @@ pub(crate) fn token(headers: &HeaderMap, key: &Key) -> Option<String> {
 /// The device's id in a request's cookie, if our own key signed it.
 pub(crate) fn device(headers: &HeaderMap, key: &Key) -> Option<String> {
     signed(headers, DEVICE, key).find_map(|value| Some(value.strip_prefix(IS_DEVICE)?.to_owned()))
-}
-
-/// What cookies of a name hold, where our own key signed it.
-fn signed<'h>(headers: &'h HeaderMap, name: &'static str, key: &'h Key) -> impl Iterator<Item = String> + 'h {
-    let named = sent(headers).filter(move |cookie| cookie.name() == name);
-    named.filter_map(|cookie| {
-        Some(CookieJar::new().signed(key).verify(cookie.into_owned())?.value().to_owned())
-    })
 }
 
 /// What a browser gets that signed in. Strict: no page of ours needs the cookie on the way from another site; who
@@ -93,17 +86,10 @@ fn headers(cookies: impl Iterator<Item = Cookie<'static>>) -> Vec<HeaderValue> {
     cookies.filter_map(|cookie| HeaderValue::from_str(&cookie.to_string()).ok()).collect()
 }
 
-fn sent(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(Cookie::split_parse)
-        .filter_map(Result::ok)
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::http::header;
+
     use super::*;
 
     fn request(cookie: &str) -> HeaderMap {

@@ -5,9 +5,10 @@ use std::{
     io,
     path::PathBuf,
     sync::{Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
+use adire_studio::time::seconds;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -111,12 +112,10 @@ fn is_alive(session: &Session, now: u64) -> bool {
     now.saturating_sub(session.used) < IDLE.as_secs()
 }
 
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     fn days(count: u64) -> SystemTime {

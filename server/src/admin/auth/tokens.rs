@@ -8,10 +8,10 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
     sync::{Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
-use adire_studio::Visitor;
+use adire_studio::{Visitor, time::seconds};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
@@ -172,7 +172,7 @@ impl Tokens {
             if all.len() >= MAX_TOKENS {
                 bail!("there are {MAX_TOKENS} tokens, the limit; revoke some");
             }
-            let (name, digest, created_at) = (name.to_owned(), digest(&secret), seconds());
+            let (name, digest, created_at) = (name.to_owned(), digest(&secret), seconds(SystemTime::now()));
             all.push(Stored { id, name, digest, scope, limit, created_at });
             Ok(())
         })?;
@@ -224,7 +224,7 @@ impl Tokens {
 
     /// Counts a generation of so many images, if the token's limit allows it.
     pub(crate) fn charge(&self, token: &Token, images: u32) -> io::Result<Result<(), OverLimit>> {
-        let now = seconds();
+        let now = seconds(SystemTime::now());
         self.with(|state| {
             let limit = state.all.iter().find(|stored| stored.id == token.id).and_then(|stored| stored.limit);
             let usage = state.usage.entry(token.id.clone()).or_default();
@@ -310,10 +310,6 @@ impl Stored {
     fn token(&self) -> Token {
         Token { id: self.id.clone(), scope: self.scope }
     }
-}
-
-fn seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
 #[cfg(test)]

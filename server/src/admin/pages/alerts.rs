@@ -32,7 +32,7 @@ pub(crate) async fn change(
             if !HOURS.contains(&hours) {
                 return Err(Problem::field("hours", "Hours must be 1, 8, 24 or 168."));
             }
-            let until = Some(crate::time::now() + hours * 3_600_000);
+            let until = Some(adire_studio::time::now() + hours * 3_600_000);
             studio.mute_alert(form.get("rule"), MuteRequest { until }).await
         }
         "unmute" => studio.mute_alert(form.get("rule"), MuteRequest { until: None }).await,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use adire_app::admin::{AdminPage, FormInput, field_errors};
-use adire_protocol::{DatasetChange, FieldError, MAX_REPEATS, NewDataset, ValidationError};
+use adire_protocol::{DatasetChange, FieldError, MAX_REPEATS, NewDataset};
 use adire_studio::{Studio, StudioError};
 use axum::{
     extract::{Multipart, Query, State, multipart::MultipartRejection},
@@ -132,7 +132,7 @@ async fn act(studio: &Studio, id: &str, form: &FormInput) -> Result<String, Stud
                 "replace" => DatasetChange::Replace { find: text("find"), with: text("with") },
                 "clear_warnings" | "clear_remarks" => DatasetChange::ClearWarnings,
                 "describe" => DatasetChange::Describe(described(form)),
-                _ => return Err(wrong("action", "Unknown action.".to_owned())),
+                _ => return Err(StudioError::invalid("action", "Unknown action.")),
             };
             studio.change_dataset(id, change).await?;
         }
@@ -140,14 +140,10 @@ async fn act(studio: &Studio, id: &str, form: &FormInput) -> Result<String, Stud
     Ok(format!("/{id}?done={action}"))
 }
 
-fn wrong(field: &str, message: String) -> StudioError {
-    StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
-}
-
 /// Puts what is wrong with an image or folder beside the field that named it.
 fn at(field: &'static str) -> impl Fn(StudioError) -> StudioError {
     move |error| match error {
-        StudioError::Image(message) => wrong(field, message),
+        StudioError::Image(message) => StudioError::invalid(field, message),
         other => other,
     }
 }
@@ -166,7 +162,10 @@ async fn images(studio: &Studio, id: &str, form: &FormInput) -> Result<(), Studi
             let Ok(repeats) = typed.trim().parse() else {
                 let shown: String = typed.chars().take(20).collect();
                 let range = format!("Repeats must be 1 to {MAX_REPEATS}; got “{shown}”.");
-                return Err(wrong("repeats", format!("How often {} counts: {range}", image.name)));
+                return Err(StudioError::invalid(
+                    "repeats",
+                    format!("How often {} counts: {range}", image.name),
+                ));
             };
             if repeats != image.repeats {
                 let change = DatasetChange::Repeats { image: image.hash, repeats };

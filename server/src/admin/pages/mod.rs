@@ -24,9 +24,8 @@ use adire_app::{
 };
 use adire_studio::ErrorKind;
 use axum::{
-    Form,
     body::Body,
-    extract::{FromRequest, Request, rejection::FormRejection},
+    extract::{FromRequest, Request},
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
@@ -35,7 +34,7 @@ use serde::Deserialize;
 use crate::{
     admin::session::Access,
     error::{Problem, ProblemKind},
-    render,
+    extract, render,
     state::AppState,
 };
 
@@ -107,25 +106,16 @@ pub(crate) struct Done {
     done: Option<String>,
 }
 
-/// The fields of a form.
+/// The fields of a form, to be shown again where they are refused.
 pub(crate) struct Posted(FormInput);
 
 impl<S: Send + Sync> FromRequest<S> for Posted {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let Form(pairs) = Form::from_request(request, state).await.map_err(no_form)?;
+        let extract::Posted(pairs) = extract::Posted::from_request(request, state).await?;
         Ok(Self(FormInput::from_pairs(pairs)))
     }
-}
-
-fn no_form(rejection: FormRejection) -> Problem {
-    let kind = match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ProblemKind::TooLarge,
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => ProblemKind::MediaType,
-        _ => ProblemKind::Unreadable,
-    };
-    Problem::new(kind, format!("The form could not be read: {}.", rejection.body_text()))
 }
 
 #[cfg(test)]

@@ -3,20 +3,20 @@
 use adire_app::admin::{AdminPage, SetUp, SignIn};
 use adire_studio::Network;
 use axum::{
-    Form,
-    extract::{Query, State, rejection::FormRejection},
+    extract::{Query, State},
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
 
-use super::{answer, is_ours, no_form};
+use super::{answer, is_ours};
 use crate::{
     admin::{
         auth::SignInError,
         session::{self, Access},
     },
     error::{Problem, ProblemKind},
+    extract::Posted,
     layers::{client::Arrival, visitor::accepts_html},
     state::AppState,
 };
@@ -65,9 +65,8 @@ fn onward(next: &str) -> &str {
 pub(crate) async fn sign_in(
     State(state): State<AppState>,
     parts: Parts,
-    form: Result<Form<SignInForm>, FormRejection>,
+    Posted(SignInForm { password, next }): Posted<SignInForm>,
 ) -> Result<Response, Problem> {
-    let Form(SignInForm { password, next }) = form.map_err(no_form)?;
     match state.auth.sign_in(session::device(&state.auth, &parts.headers), network(&parts), password).await {
         Ok(token) => {
             let mut response = Redirect::to(onward(&next)).into_response();
@@ -105,9 +104,8 @@ pub(crate) async fn enter_by_address(
 pub(crate) async fn enter_by_form(
     State(state): State<AppState>,
     parts: Parts,
-    form: Result<Form<Token>, FormRejection>,
+    Posted(Token { token }): Posted<Token>,
 ) -> Result<Response, Problem> {
-    let Form(Token { token }) = form.map_err(no_form)?;
     // A whole line of the terminal is as good.
     let token = token.rsplit("token=").next().unwrap_or_default().trim();
     enter(state, parts, token).await
@@ -149,9 +147,8 @@ fn dead_link() -> AdminPage {
 pub(crate) async fn set_up(
     State(state): State<AppState>,
     parts: Parts,
-    form: Result<Form<SetUpForm>, FormRejection>,
+    Posted(SetUpForm { token, password, again }): Posted<SetUpForm>,
 ) -> Result<Response, Problem> {
-    let Form(SetUpForm { token, password, again }) = form.map_err(no_form)?;
     let page =
         |problem| AdminPage::set_up(SetUp { token: token.clone(), problem: Some(problem), dead: false });
     if password != again {

@@ -6,15 +6,18 @@ use adire_protocol::{
 };
 use adire_studio::{Studio, StudioError};
 use axum::{
-    Form,
-    extract::{Query, State, rejection::FormRejection},
+    extract::{Query, State},
     http::request::Parts,
     response::Response,
 };
 use serde::Deserialize;
 
-use super::{Posted, answer, live_part, no_form, refuse, to};
-use crate::{error::Problem, extract::Segment, state::AppState};
+use super::{Posted, answer, live_part, refuse, to};
+use crate::{
+    error::Problem,
+    extract::{self, Segment},
+    state::AppState,
+};
 
 pub(crate) async fn list(State(state): State<AppState>, parts: Parts) -> Response {
     let page = AdminPage::trainings(&state.studio).await;
@@ -116,9 +119,8 @@ pub(crate) async fn act(
     State(state): State<AppState>,
     Segment(id): Segment,
     parts: Parts,
-    form: Result<Form<Action>, FormRejection>,
+    extract::Posted(Action { action, step }): extract::Posted<Action>,
 ) -> Result<Response, Problem> {
-    let Form(Action { action, step }) = form.map_err(no_form)?;
     let done = match action.as_str() {
         "keep" => {
             let step = step.ok_or_else(|| Problem::field("step", "The step must be a number."))?;
@@ -164,8 +166,12 @@ async fn sheet(studio: &Studio, id: &str) -> Result<SheetRecord, StudioError> {
     } else if let Some(prompt) = prompts.pop() {
         base.prompt = prompt;
     } else {
-        // One whose dataset was deleted has no trigger.
-        let trigger = studio.dataset(&run.dataset).await.map(|dataset| dataset.trigger).unwrap_or_default();
+        let trigger = match studio.dataset(&run.dataset).await {
+            Ok(dataset) => dataset.trigger,
+            // One whose dataset was deleted has no trigger.
+            Err(StudioError::NotFound { .. }) => String::new(),
+            Err(error) => return Err(error),
+        };
         base.prompt = if trigger.is_empty() { run.name.clone() } else { trigger };
     }
     let title = format!("Checkpoints of {}", run.name);

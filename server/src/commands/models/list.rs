@@ -1,9 +1,10 @@
 //! `adire models list`.
 
-use std::{fmt::Write as _, io::Write as _};
+use std::fmt::Write as _;
 
 use clap::Args;
 
+use crate::commands::print;
 use crate::{
     commands::model_args,
     hub::{self, Kind},
@@ -35,8 +36,6 @@ impl ListArgs {
                 hub::folder().display()
             );
         }
-        // Not print!, which panics when stdout is closed.
-        let _ = std::io::stdout().write_all(text.as_bytes());
-        Ok(())
+        print(text.trim_end())
     }
 }

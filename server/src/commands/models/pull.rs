@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use clap::Args;
 
+use crate::commands::print;
 use crate::hub::{self, Part, Variant, Wanted};
 
 /// Model to download. HF_ENDPOINT, HF_TOKEN and HF_HOME are honoured.
@@ -52,7 +53,7 @@ impl PullArgs {
             cached.snapshot == snapshot && file
         });
         let name = name.map_or(wanted.repository, |cached| cached.name);
-        let _ = writeln!(std::io::stdout(), "Downloaded {name} to {}", snapshot.display());
+        print(format_args!("Downloaded {name} to {}", snapshot.display()))?;
         Ok(())
     }
 }

@@ -1,13 +1,11 @@
 //! `adire models verify`: checks cached files against the hashes in their names, without network access.
 
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
 
+use crate::commands::print;
 use crate::hub::{self, Expected};
 
 /// Maximum folder depth.
@@ -40,11 +38,11 @@ impl VerifyArgs {
                     Ok(()) => checked += 1,
                     Err(error) => {
                         damaged += 1;
-                        let _ = writeln!(std::io::stdout(), "{}: {shown} is damaged: {error:#}", cached.name);
+                        print(format_args!("{}: {shown} is damaged: {error:#}", cached.name))?;
                     }
                 }
             }
-            let _ = writeln!(std::io::stdout(), "{}: {checked} files match the Hub", cached.name);
+            print(format_args!("{}: {checked} files match the Hub", cached.name))?;
         }
         if damaged > 0 {
             bail!("{damaged} files are damaged; remove them and pull the model again");

@@ -6,10 +6,7 @@ mod progress;
 mod samples;
 mod settings;
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use adire_engine::{Pipeline, adapter::Adapter};
 use adire_protocol::{RESERVED_NAME, TrainingConfig};
@@ -28,7 +25,7 @@ use self::{
     samples::Samples,
     settings::SettingArgs,
 };
-use crate::commands::model_args;
+use crate::commands::{model_args, print};
 
 /// Arguments of `adire train`.
 #[derive(Debug, Args)]
@@ -120,8 +117,7 @@ impl TrainArgs {
             Run { args: &self, dataset: &dataset, classes: &classes, continue_from, out: &out, samples };
         let written = run.go(&mut pipeline, config)?;
         for path in written {
-            // Not println!, which panics when stdout is closed.
-            let _ = writeln!(std::io::stdout(), "{}", path.display());
+            print(path.display())?;
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ use serde_json::json;
 use ureq::Agent;
 use url::Url;
 
+use super::client::{address, check_token};
 use crate::{exports::git_blob, outward};
 use file::unreadable;
 pub(crate) use file::{Content, PushFile};
@@ -68,7 +69,15 @@ pub(crate) struct PushError {
     pub(crate) wait: Option<Duration>,
 }
 
+/// The longest that a Hub may ask to wait.
+const MAX_WAIT: Duration = Duration::from_secs(1800);
+
 impl PushError {
+    /// How long to wait before the next try: as long as the Hub asks within reason, else `usual`.
+    pub(crate) fn wait_or(&self, usual: Duration) -> Duration {
+        self.wait.unwrap_or(usual).min(MAX_WAIT)
+    }
+
     fn lasting(message: impl Into<String>) -> Self {
         Self { message: message.into(), transient: false, wait: None }
     }
@@ -125,10 +134,9 @@ impl Hub {
         allowed: &[String],
         silence: Duration,
     ) -> Result<Self, String> {
-        let parsed = Url::parse(endpoint.trim()).ok();
-        let parsed = parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        let endpoint = parsed.ok_or("HF_ENDPOINT must be an address such as https://huggingface.co.")?;
-        if token.is_empty() || !token.chars().all(|c| c.is_ascii_graphic()) {
+        let endpoint = address(endpoint).map_err(|clause| format!("{clause}."))?;
+        check_token(token).map_err(|clause| format!("{clause}."))?;
+        if token.is_empty() {
             return Err(
                 "HF_TOKEN is not set to a token. Create one with write access in your account's settings on \
                         the Hub."
@@ -269,5 +277,26 @@ fn is_there(file: &PushFile, there: &HashMap<String, String>) -> bool {
     match &file.content {
         Content::Bytes(bytes) => *known == git_blob(bytes),
         Content::File { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_hub_has_a_push_wait_for_longer_than_half_an_hour() {
+        let (usual, long) = (Duration::from_secs(2), Duration::from_secs(86_400));
+        let asks = |wait| PushError { wait, ..PushError::passing("Busy.") };
+        assert_eq!(asks(None).wait_or(usual), usual);
+        assert_eq!(asks(Some(long)).wait_or(usual), Duration::from_secs(1800));
+    }
+
+    #[test]
+    fn what_cannot_be_a_hub_or_its_token_is_named() {
+        let new = |endpoint, token| Hub::new(endpoint, token, &[], SILENCE).err().unwrap();
+        assert!(new("huggingface.co", "hf_a").contains("HF_ENDPOINT must be an address"));
+        assert!(new("https://hub.example", "hf_a b").contains("not allowed in a token"));
+        assert!(new("https://hub.example", "").contains("HF_TOKEN is not set"));
     }
 }

@@ -1,7 +1,5 @@
 //! Requests to the Hub, and what its answers mean.
 
-use std::time::Duration;
-
 use ureq::{
     Body,
     http::{Response, header},
@@ -9,6 +7,7 @@ use ureq::{
 use url::Url;
 
 use super::{Hub, PushError};
+use crate::outward::retry_after;
 
 /// Most bytes of an answer.
 const MAX_ANSWER: u64 = 16 << 20;
@@ -62,7 +61,7 @@ impl Hub {
         let note: String = text("x-error-message").unwrap_or_default().chars().take(200).collect();
         let note = if note.is_empty() { String::new() } else { format!(" It says: {}", self.safe(&note)) };
         let status = response.status().as_u16();
-        let wait = text("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+        let wait = retry_after(response.headers());
         let (transient, sentence) = match status {
             300..=399 => (false, "The Hub redirects, which is not followed. Check HF_ENDPOINT.".to_owned()),
             401 => (false, "The Hub does not accept HF_TOKEN. Use a token with write access.".to_owned()),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    super::{Client, mirror::Mirror},
     PATIENCE, filled, problem, send_all,
     stub::{Held, Run, Stub},
     studio,
@@ -142,6 +143,30 @@ async fn a_refused_file_does_not_keep_the_rest_back() {
     assert_eq!((held.versions.len(), held.aliases.len()), (2, 2), "{held:?}");
     assert!(held.artifacts.keys().all(|path| !path.contains("images/sample")), "{held:?}");
     assert!(held.artifacts.keys().any(|path| path.contains("images/challenger")), "{held:?}");
+}
+
+/// A file that is lost keeps nothing else back, does not count as sent, and is sent once it is restored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_image_does_not_count_as_sent() {
+    let (folder, studio) = studio().await;
+    let (run, _) = filled(folder.path(), &studio, 20).await;
+    let whole = Stub::start().await;
+    send_all(&studio, whole.port, PATIENCE).await;
+    let (_, samples) = studio.numbered_training(&run).await.unwrap();
+    let hash = &samples[0].1.hash;
+    let file = folder.path().join("data/blobs").join(&hash[..2]).join(&hash[2..]);
+    std::fs::rename(&file, folder.path().join("away")).unwrap();
+    let stub = Stub::start().await;
+    let client = Client::new(&format!("http://127.0.0.1:{}", stub.port), PATIENCE).unwrap();
+    let mut mirror = Mirror::new(studio.clone(), client, "adire".to_owned(), Duration::ZERO);
+    let ended = tokio::task::spawn_blocking(move || mirror.pass()).await.unwrap();
+    assert!(matches!(&ended, Ok(Some(why)) if why.contains("is missing")), "{ended:?}");
+    let held = stub.held();
+    assert_eq!((held.versions.len(), held.aliases.len()), (2, 2), "{held:?}");
+    assert!(held.artifacts.len() < whole.held().artifacts.len(), "{held:?}");
+    std::fs::rename(folder.path().join("away"), &file).unwrap();
+    send_all(&studio, stub.port, PATIENCE).await;
+    assert_eq!(stub.held().artifacts.len(), whole.held().artifacts.len());
 }
 
 /// What happens while nothing listens is sent once something does, and the page's sentence goes with its cause.

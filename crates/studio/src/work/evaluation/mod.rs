@@ -147,7 +147,7 @@ enum At {
 impl EvaluationRun {
     async fn begin(shared: &Shared, hold: Arc<Hold>) -> Result<Self, StudioError> {
         let id = hold.lease.job.clone();
-        let missing = || StudioError::NotFound { what: "evaluation", id: id.chars().take(80).collect() };
+        let missing = || StudioError::not_found("evaluation", &id);
         let row = shared.store.evaluation(&id).await?.ok_or_else(missing)?;
         if row.base != shared.model.hash {
             return Err(StudioError::Conflict(

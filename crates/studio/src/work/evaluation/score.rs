@@ -147,7 +147,7 @@ impl EvaluationRun {
         let mut paths = Vec::with_capacity(files.len());
         for (file, hash) in files.into_iter().zip(&hashes) {
             let missing = || {
-                StudioError::Storage(format!(
+                StudioError::Damaged(format!(
                     "The file of image {hash} is missing; restore it from a backup."
                 ))
             };
