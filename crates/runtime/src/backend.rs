@@ -47,7 +47,7 @@ pub struct EngineBackend {
 #[derive(Clone)]
 pub(crate) struct Prepared {
     /// What applied only in part.
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     pub(crate) switch_seconds: f64,
 }
 
