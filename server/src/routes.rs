@@ -174,7 +174,7 @@ fn list() -> Addresses {
         .page("GET", "/gradio_api/heartbeat/{session}", get(gradio::heartbeat), Anyone, Empty)
         .page("POST", "/gradio_api/cancel", post(gradio::cancel), Owner, Small)
         .page("POST", "/gradio_api/reset", post(gradio::cancel), Owner, Small)
-        .page("POST", "/gradio_api/upload", post(gradio::upload), Anyone, Form)
+        .page("POST", "/gradio_api/upload", post(gradio::upload), Anyone, Images)
         .page("GET", "/gradio_api/{file}/{name}", get(gradio::file), Anyone, Empty)
         .page("POST", "/gradio_api/call/{name}", post(gradio::call), Anyone, Images)
         .page("GET", "/gradio_api/call/{name}/{id}", get(gradio::result), Owner, Empty)

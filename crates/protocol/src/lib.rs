@@ -64,7 +64,7 @@ pub use evaluation::{
     EvaluationStepName, GatePolicy, StepState,
 };
 pub use event::{Event, GenerationEvent};
-pub use foreign_names::a1111_sampling;
+pub use foreign_names::{a1111_request_sampling, a1111_sampling};
 pub use generation::{
     Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe, Upload,
     WaitReason,

@@ -1,11 +1,11 @@
-//! Whose turn it is to have an upload decoded.
+//! Whose turn it is to have an image decoded.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::{StudioError, client::Who};
 
@@ -19,7 +19,7 @@ const IN_LINE: usize = 32;
 /// Lets uploads be decoded one at a time for each network, a few in all. Who waits has its bytes in a
 /// file, not in memory.
 pub(crate) struct Decoders {
-    all: Semaphore,
+    all: Arc<Semaphore>,
     lines: Mutex<HashMap<String, Line>>,
 }
 
@@ -50,7 +50,7 @@ impl Drop for Place<'_> {
 
 impl Default for Decoders {
     fn default() -> Self {
-        Self { all: Semaphore::new(DECODERS), lines: Mutex::default() }
+        Self { all: Arc::new(Semaphore::new(DECODERS)), lines: Mutex::default() }
     }
 }
 
@@ -78,13 +78,19 @@ impl Decoders {
     }
 }
 
+/// The turn itself, until it is dropped. Work that cannot be stopped keeps it to its end.
+pub(crate) struct Turn {
+    _own: OwnedMutexGuard<()>,
+    _all: OwnedSemaphorePermit,
+}
+
 impl Place<'_> {
     /// Waits for the turn.
-    pub(crate) async fn turn(&self) -> Result<(OwnedMutexGuard<()>, SemaphorePermit<'_>), StudioError> {
+    pub(crate) async fn turn(&self) -> Result<Turn, StudioError> {
         let turn = self.decoders.lines().get(&self.who).map(|line| line.turn.clone()).unwrap_or_default();
         let own = turn.lock_owned().await;
         // In the common line there is one of each network at most. Never closed.
-        let all = self.decoders.all.acquire().await.map_err(|_| StudioError::ShuttingDown)?;
-        Ok((own, all))
+        let all = self.decoders.all.clone().acquire_owned().await.map_err(|_| StudioError::ShuttingDown)?;
+        Ok(Turn { _own: own, _all: all })
     }
 }

@@ -88,7 +88,7 @@ pub use blobs::{Blob, BlobPlace, BlobStream, Bucket, LocalFile, download_blob};
 pub use client::{By, Client, Network, Visitor};
 pub use data_folder::DataFolder;
 pub use dataset::{Dataset, DatasetImage, ImportWarning, UploadedFile, read_dataset, sample_prompts};
-pub use decode::{Decoded, ImageUse, decode_image, decode_pixels};
+pub use decode::{Decoded, ImageUse, decode_image, decode_pixels, decode_with_alpha};
 pub use error::{ErrorKind, StudioError};
 pub use events::{JobEvent, JobEventStream, JobUpdate};
 pub use image_input::{cover, cover_mask, read_image, read_pixels, size_of_request};

@@ -372,6 +372,19 @@ impl Studio {
         uploads::take(self.shared().clone(), chunks, used_as, client.into()).await
     }
 
+    /// Does work that decodes images of `client`'s when its turn comes: those of one network one at a time, a few in all,
+    /// as uploads are decoded. `work` may block; it runs to its end even where nobody waits for it any more.
+    ///
+    /// # Errors
+    /// `client` has reached its quota of uploads, or too many images are being read.
+    pub async fn in_turn<T: Send + 'static>(
+        &self,
+        client: &Client,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StudioError> {
+        uploads::in_turn(self.shared(), client.into(), work).await
+    }
+
     /// Every adapter version that may be used, by name, the newest version of each first.
     ///
     /// # Errors

@@ -57,10 +57,12 @@ pub(crate) async fn take<B: AsRef<[u8]>, E: std::fmt::Display>(
         let Decoded { pixels, warnings } = decode_image(&bytes, used_as)?;
         drop(bytes);
         let png = encode_bare(&pixels)?;
-        Ok((blobs.stage(png.as_slice())?, pixels.width, pixels.height, warnings))
+        let staged = blobs.stage(png.as_slice())?;
+        drop(turn);
+        Ok((staged, pixels.width, pixels.height, warnings))
     })
     .await?;
-    drop((turn, received));
+    drop(received);
     // The same image again costs nothing.
     if !shared.store.has_upload(&staged.hash).await? {
         check_room(&shared, &who, staged.bytes).await?;
@@ -70,6 +72,23 @@ pub(crate) async fn take<B: AsRef<[u8]>, E: std::fmt::Display>(
     let hash = shared.blobs.keep(staged).await?;
     shared.store.keep_upload(&hash, bytes, &who, now()).await?;
     Ok(Upload { hash, width, height, warnings })
+}
+
+/// Does work that decodes images when it is the turn of `who`, as uploads are decoded.
+pub(crate) async fn in_turn<T: Send + 'static>(
+    shared: &Shared,
+    who: Who,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StudioError> {
+    check_quota(shared, &who).await?;
+    let place = shared.decoders.line_up(&who)?;
+    let turn = place.turn().await?;
+    blocking(move || {
+        let done = work();
+        drop(turn);
+        Ok(done)
+    })
+    .await
 }
 
 async fn receive<B: AsRef<[u8]>, E: std::fmt::Display>(

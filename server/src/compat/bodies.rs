@@ -110,9 +110,10 @@ fn too_large() -> Problem {
     Problem::new(ProblemKind::TooLarge, format!("The request body is larger than {} MiB.", MAX_BYTES >> 20))
 }
 
-/// A JSON body of any media type: clients forget to name it.
+/// A JSON body of any media type: clients forget to name it. Its room is to be held for as long as the value lives, images
+/// in base64 in particular, and no longer.
 #[derive(Debug)]
-pub(crate) struct AnyJson<T>(pub(crate) T);
+pub(crate) struct AnyJson<T>(pub(crate) T, pub(crate) Held);
 
 impl<T, S> FromRequest<S> for AnyJson<T>
 where
@@ -123,10 +124,10 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let (body, _held) = Bodies::from_ref(state).read(request).await?;
+        let (body, held) = Bodies::from_ref(state).read(request).await?;
         // An empty body is one without fields.
         let body = if body.trim_ascii().is_empty() { &b"{}"[..] } else { &body };
-        parse(body).map(Self)
+        Ok(Self(parse(body)?, held))
     }
 }
 

@@ -80,8 +80,9 @@ pub(crate) async fn infer(
     } else {
         parse::<Request>(&body)?.translate()?
     };
-    drop((body, held));
+    drop(body);
     let generation = run::begin(&state, &program.0, Ask { model: Some(model), ..ask }).await?;
+    drop(held);
     let generation = run::finish(&state, generation).await?;
     let Some(image) = generation.images.first() else { return Err(run::cancelled()) };
     let format = format_of(&headers);

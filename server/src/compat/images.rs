@@ -3,14 +3,14 @@
 use std::io::Cursor;
 
 use adire_protocol::ImageRecord;
-use adire_studio::Studio;
+use adire_studio::{Decoded, ImageUse, Studio, decode_image, decode_with_alpha};
 use axum::body::Bytes;
 use base64::{
     Engine,
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose},
 };
-use image::{DynamicImage, ImageFormat, ImageReader, Limits, codecs::jpeg::JpegEncoder};
+use image::{DynamicImage, ImageFormat, RgbImage, codecs::jpeg::JpegEncoder};
 
 use crate::error::Problem;
 
@@ -19,9 +19,6 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-
-/// Most pixels of an image that is changed here before the studio takes it.
-const MAX_PIXELS_MEMORY: u64 = 256 << 20;
 
 /// A file as it is sent out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,13 +109,17 @@ pub(crate) fn convert(png: &[u8], format: Format) -> Result<Vec<u8>, image::Imag
     Ok(bytes.into_inner())
 }
 
-/// An image that somebody sent, to be changed before the studio takes it.
+/// An image that somebody sent, to be changed before the studio takes it, with its transparency; `None` where the studio
+/// should say what is wrong with it. Call this in the client's turn (`Studio::in_turn`).
 pub(crate) fn read(bytes: &[u8]) -> Option<DynamicImage> {
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_PIXELS_MEMORY);
-    reader.limits(limits);
-    reader.decode().ok()
+    decode_with_alpha(bytes).ok().map(|(image, _)| image)
+}
+
+/// The colours of such an image, as the studio reads them; what is not as in the file is added to `warnings`.
+pub(crate) fn colours(bytes: &[u8], warnings: &mut Vec<String>) -> Option<RgbImage> {
+    let Decoded { pixels, warnings: found } = decode_image(bytes, ImageUse::Colours).ok()?;
+    warnings.extend(found);
+    RgbImage::from_raw(pixels.width, pixels.height, pixels.rgb)
 }
 
 /// It as a PNG file.

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 
-use adire_protocol::{Generation, GenerationEvent, GenerationRequest, GenerationState};
+use adire_protocol::{Generation, GenerationEvent, GenerationRequest, GenerationState, Upload};
 use adire_studio::{EventStream, ImageUse};
 use futures::{StreamExt, stream};
 
@@ -29,19 +29,33 @@ pub(crate) struct Ask {
 
 /// Puts it into the queue.
 pub(crate) async fn begin(state: &AppState, caller: &Caller, ask: Ask) -> Result<Generation, Problem> {
+    begin_with_warnings(state, caller, ask).await.map(|(generation, _)| generation)
+}
+
+/// The same; with what the studio read in the files otherwise than it is there, one sentence each.
+pub(crate) async fn begin_with_warnings(
+    state: &AppState,
+    caller: &Caller,
+    ask: Ask,
+) -> Result<(Generation, Vec<String>), Problem> {
     let Ask { mut request, model, init_image, mask } = ask;
+    let mut warnings = Vec::new();
     if let Some(model) = model {
         let mut adapters = models::adapters(&state.studio, &model).await?;
         adapters.append(&mut request.adapters);
         request.adapters = adapters;
     }
     if let Some(file) = init_image {
-        request.init_image = Some(upload(state, caller, "init_image", file, ImageUse::Colours).await?);
+        let upload = upload(state, caller, "init_image", file, ImageUse::Colours).await?;
+        request.init_image = Some(upload.hash);
+        warnings.extend(upload.warnings);
     }
     if let Some(file) = mask {
-        request.mask = Some(upload(state, caller, "mask", file, ImageUse::Mask).await?);
+        let upload = upload(state, caller, "mask", file, ImageUse::Mask).await?;
+        request.mask = Some(upload.hash);
+        warnings.extend(upload.warnings);
     }
-    submit(state, caller, request).await
+    Ok((submit(state, caller, request).await?, warnings))
 }
 
 /// Keeps a file as an upload of the caller's; the same pixels again cost nothing.
@@ -51,15 +65,13 @@ async fn upload(
     field: &str,
     file: Vec<u8>,
     used_as: ImageUse,
-) -> Result<String, Problem> {
+) -> Result<Upload, Problem> {
     let chunks = stream::iter([Ok::<_, Infallible>(file)]);
     let upload = state.studio.upload(chunks, used_as, &caller.client).await.map_err(Problem::from);
-    let upload =
-        upload.map_err(|problem| match problem.is(ProblemKind::Invalid) && problem.errors.is_empty() {
-            true => Problem::field(field, problem.detail),
-            false => problem,
-        })?;
-    Ok(upload.hash)
+    upload.map_err(|problem| match problem.is(ProblemKind::Invalid) && problem.errors.is_empty() {
+        true => Problem::field(field, problem.detail),
+        false => problem,
+    })
 }
 
 /// Its events from the first on. They end early when the server shuts down.

@@ -4,11 +4,13 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 /// Most requests that are remembered, and most sessions; the oldest go first.
@@ -17,25 +19,53 @@ const MAX_KEPT: usize = 10_000;
 const MAX_EVENTS: usize = 100;
 /// How long a request may be repeated.
 const REPEATED_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// Most identical requests of a caller that are kept apart; the oldest go first.
+const MAX_ALIKE: usize = 64;
+/// How long a session is kept of which nothing is read.
+const IDLE: Duration = Duration::from_secs(5 * 60);
 
-/// The generation that a request has begun, once it has. Locked while it begins.
-pub(crate) type Slot = Arc<AsyncMutex<Option<String>>>;
+/// A request, which its repetitions join.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    /// The generation that it has begun, once it has. Locked while it begins.
+    pub(crate) generation: AsyncMutex<Option<String>>,
+    /// How often it has been repeated.
+    retries: AtomicU32,
+    /// Whether it has been answered, so that a repetition is hardly its own.
+    answered: AtomicBool,
+}
 
-/// A request that may come again.
+impl Slot {
+    /// It has been answered.
+    pub(crate) fn answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How a request is known again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeated {
+    /// By a key of its own: all with it are one.
+    ByKey,
+    /// By what it holds, where it says that it has come so often before. Several may be alike.
+    Times(u32),
+}
+
+/// Requests that may come again: one of a key, or all that are alike, oldest first.
 #[derive(Debug)]
 struct Request {
     digest: String,
-    slot: Slot,
+    slots: Vec<Arc<Slot>>,
     at: Instant,
 }
 
 /// What an event of a Gradio session gives.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Outcome {
     /// Images, by a generation of the same id.
     Generation,
-    /// What is there already.
-    Ready(Value),
+    /// The list of adapters, read when it is sent.
+    Adapters,
 }
 
 /// An event of a Gradio session whose stream has not ended yet.
@@ -51,6 +81,7 @@ struct Session {
     events: Vec<Event>,
     /// Wakes the stream when there are more.
     more: Arc<Notify>,
+    /// When something was last added or read.
     at: Instant,
 }
 
@@ -75,20 +106,56 @@ impl Sessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The slot of a request. `again`: it says that it is a repetition, so one that is known is meant.
-    pub(crate) fn slot(&self, caller: &str, key: &str, digest: &str, again: bool) -> Result<Slot, KeyReused> {
+    /// The slot of a request. A repetition has that of the request that it repeats, as far as one can tell: of those that
+    /// have come less often, one that has not been answered, the newest. No two like repetitions have the same.
+    pub(crate) fn slot(
+        &self,
+        caller: &str,
+        key: &str,
+        digest: &str,
+        repeated: Repeated,
+    ) -> Result<Arc<Slot>, KeyReused> {
         let mut state = self.lock();
         let name = (caller.to_owned(), key.to_owned());
-        let known = state.requests.get(&name).filter(|request| request.at.elapsed() < REPEATED_WITHIN);
-        match known {
-            Some(known) if again && known.digest == digest => return Ok(known.slot.clone()),
-            Some(known) if again && known.digest != digest => return Err(KeyReused),
-            _ => {}
+        if state.requests.get(&name).is_some_and(|request| request.at.elapsed() >= REPEATED_WITHIN) {
+            state.requests.remove(&name);
         }
-        forget_oldest(&mut state.requests, |request| request.at);
-        let slot = Slot::default();
-        let request = Request { digest: digest.to_owned(), slot: slot.clone(), at: Instant::now() };
-        state.requests.insert(name, request);
+        if !state.requests.contains_key(&name) {
+            forget_oldest(&mut state.requests, |request| request.at);
+        }
+        let request = state.requests.entry(name).or_insert_with(|| Request {
+            digest: digest.to_owned(),
+            slots: Vec::new(),
+            at: Instant::now(),
+        });
+        if request.digest != digest {
+            return Err(KeyReused);
+        }
+        let retries = match repeated {
+            Repeated::ByKey => {
+                if request.slots.is_empty() {
+                    request.slots.push(Arc::default());
+                }
+                return Ok(request.slots[0].clone());
+            }
+            Repeated::Times(retries) => retries,
+        };
+        request.at = Instant::now();
+        let open = request.slots.iter().filter(|slot| slot.retries.load(Ordering::Relaxed) < retries);
+        // The last of equal ones, which is the newest.
+        let rank = |slot: &&Arc<Slot>| {
+            (!slot.answered.load(Ordering::Relaxed), slot.retries.load(Ordering::Relaxed))
+        };
+        let known = open.max_by_key(rank).cloned();
+        let slot = known.unwrap_or_else(|| {
+            let slot = Arc::<Slot>::default();
+            request.slots.push(slot.clone());
+            if request.slots.len() > MAX_ALIKE {
+                request.slots.remove(0);
+            }
+            slot
+        });
+        slot.retries.store(retries, Ordering::Relaxed);
         Ok(slot)
     }
 
@@ -96,6 +163,7 @@ impl Sessions {
     pub(crate) fn add(&self, caller: &str, session: &str, event: Event) -> bool {
         let mut state = self.lock();
         let name = (caller.to_owned(), session.to_owned());
+        state.sessions.retain(|_, session| session.at.elapsed() < IDLE);
         if !state.sessions.contains_key(&name) {
             forget_oldest(&mut state.sessions, |session| session.at);
         }
@@ -113,10 +181,12 @@ impl Sessions {
         true
     }
 
-    /// The events of a caller's session, and what wakes when there are more; `None`: no such session.
+    /// The events of a caller's session, and what wakes when there are more; `None`: no such session. Whoever follows it
+    /// asks again before it counts as idle.
     pub(crate) fn events(&self, caller: &str, session: &str) -> Option<(Vec<Event>, Arc<Notify>)> {
-        let state = self.lock();
-        let session = state.sessions.get(&(caller.to_owned(), session.to_owned()))?;
+        let mut state = self.lock();
+        let session = state.sessions.get_mut(&(caller.to_owned(), session.to_owned()))?;
+        session.at = Instant::now();
         Some((session.events.clone(), session.more.clone()))
     }
 
@@ -154,11 +224,30 @@ mod tests {
     #[test]
     fn a_repeated_request_has_the_slot_of_the_first() {
         let sessions = Sessions::default();
-        let first = sessions.slot("me", "key", "a", true).unwrap();
-        assert!(Arc::ptr_eq(&first, &sessions.slot("me", "key", "a", true).unwrap()));
-        assert!(!Arc::ptr_eq(&first, &sessions.slot("you", "key", "a", true).unwrap()));
-        assert_eq!(sessions.slot("me", "key", "b", true).unwrap_err(), KeyReused);
-        assert!(!Arc::ptr_eq(&first, &sessions.slot("me", "key", "a", false).unwrap()), "no repetition");
+        let slot = |caller, digest| sessions.slot(caller, "key", digest, Repeated::ByKey);
+        let first = slot("me", "a").unwrap();
+        assert!(Arc::ptr_eq(&first, &slot("me", "a").unwrap()));
+        assert!(!Arc::ptr_eq(&first, &slot("you", "a").unwrap()));
+        assert_eq!(slot("me", "b").unwrap_err(), KeyReused);
+    }
+
+    #[test]
+    fn each_of_several_like_requests_has_its_own_repetition() {
+        let sessions = Sessions::default();
+        let slot = |times| sessions.slot("me", "body", "a", Repeated::Times(times)).unwrap();
+        let is_one_of =
+            |slot: &Arc<Slot>, all: &[&Arc<Slot>]| all.iter().any(|known| Arc::ptr_eq(slot, known));
+        let (first, second) = (slot(0), slot(0));
+        assert!(!Arc::ptr_eq(&first, &second));
+        for times in [1, 2] {
+            let (one, other) = (slot(times), slot(times));
+            assert!(is_one_of(&one, &[&first, &second]) && is_one_of(&other, &[&first, &second]));
+            assert!(!Arc::ptr_eq(&one, &other), "{times}");
+        }
+        assert!(!is_one_of(&slot(2), &[&first, &second]), "a third one");
+        let (lost, answered) = (slot(0), slot(0));
+        answered.answer();
+        assert!(Arc::ptr_eq(&slot(1), &lost), "the one without an answer");
     }
 
     #[test]

@@ -48,6 +48,13 @@ enum Given {
     Cookie(String),
 }
 
+impl Given {
+    /// Whether it is a token of Hugging Face's Hub, none of this server's.
+    fn is_of_the_hub(&self) -> bool {
+        matches!(self, Self::Bearer(secret) if secret.starts_with("hf_"))
+    }
+}
+
 /// Finds the token out. Unknown ones are refused where programs call; elsewhere the header may be for a proxy.
 pub(crate) async fn identify(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
@@ -73,6 +80,8 @@ pub(crate) async fn identify(State(state): State<AppState>, mut request: Request
             request.extensions_mut().insert(client);
             request.extensions_mut().insert(Sent { token, in_header });
         }
+        // The client of Hugging Face adds the token of the Hub that is stored on its machine.
+        None if dialect == Some(Dialect::HuggingFace) && given.is_of_the_hub() => {}
         // Clients that insist on a key send any where there are none.
         None if strict && exist => {
             let sentence = "Unknown token. Create one with `adire admin tokens add NAME`, or send none to use the limits of visitors.";

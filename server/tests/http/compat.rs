@@ -27,7 +27,12 @@ impl Server {
     }
 
     /// Sends a form with texts and files.
-    async fn multipart(&self, path: &str, fields: &[(&str, &[u8])], headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn multipart(
+        &self,
+        path: &str,
+        fields: &[(&str, &[u8])],
+        headers: &[(&str, &str)],
+    ) -> Answer {
         let mut body = Vec::new();
         for (name, value) in fields {
             let file = if value.starts_with(b"\x89PNG") { "; filename=\"a.png\"" } else { "" };

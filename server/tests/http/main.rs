@@ -13,6 +13,7 @@ mod browser;
 mod compat;
 mod control;
 mod datasets;
+mod dialects;
 mod embed;
 mod evaluations;
 mod events;

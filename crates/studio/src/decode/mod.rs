@@ -57,6 +57,17 @@ struct Raw {
 /// # Errors
 /// The file is none of these, damaged, broken off, or has more than 64 million pixels: a sentence.
 pub fn decode_image(bytes: &[u8], used_as: ImageUse) -> Result<Decoded, StudioError> {
+    let (image, mut warnings) = decode_with_alpha(bytes)?;
+    let rgb = alpha::flatten(image, used_as, &mut warnings);
+    let pixels = Pixels { width: rgb.width(), height: rgb.height(), rgb: rgb.into_raw() };
+    Ok(Decoded { pixels, warnings })
+}
+
+/// [`decode_image`] with the file's own channels, transparency among them; and what is not as in the file.
+///
+/// # Errors
+/// As [`decode_image`].
+pub fn decode_with_alpha(bytes: &[u8]) -> Result<(DynamicImage, Vec<String>), StudioError> {
     let container = Container::of(bytes).ok_or_else(|| StudioError::Image(refusal(bytes)))?;
     let mut warnings = Vec::new();
     let raw = match container {
@@ -78,9 +89,7 @@ pub fn decode_image(bytes: &[u8], used_as: ImageUse) -> Result<Decoded, StudioEr
         image = profile::to_srgb(&icc, image, &mut warnings);
     }
     image.apply_orientation(orientation);
-    let rgb = alpha::flatten(image, used_as, &mut warnings);
-    let pixels = Pixels { width: rgb.width(), height: rgb.height(), rgb: rgb.into_raw() };
-    Ok(Decoded { pixels, warnings })
+    Ok((image, warnings))
 }
 
 /// [`decode_image`] without warnings, for files that were decoded before.

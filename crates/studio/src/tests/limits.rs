@@ -170,6 +170,7 @@ async fn a_line_of_uploads_is_short_for_each_network() {
     let near = (&at(None, "192.0.2.1")).into();
     let places: Vec<_> = (0..4).map(|_| shared.decoders.line_up(&near).unwrap()).collect();
     assert!(matches!(shared.decoders.line_up(&near), Err(StudioError::Busy)));
+    assert!(matches!(studio.in_turn(&at(None, "192.0.2.1"), || ()).await, Err(StudioError::Busy)));
     // Others are not held up.
     image(&studio, 1, &at(None, "192.0.2.2")).await.unwrap();
     drop(places);

@@ -13,6 +13,9 @@ use crate::compat::images;
 /// Radii and repetitions of the blurs that fill a masked area from what surrounds it.
 const FILLS: [(f32, u32); 6] = [(256.0, 1), (64.0, 1), (16.0, 2), (4.0, 4), (2.0, 2), (0.0, 1)];
 
+/// Most pixels of an image that is blurred, filled and kept until the model's has come; larger ones are scaled down.
+const MAX_PIXELS: f64 = 4096.0 * 4096.0;
+
 /// What a request says about inpainting.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Wanted {
@@ -60,12 +63,25 @@ pub(crate) struct Finish {
     pairs: String,
 }
 
-/// Prepares both files; `None` where there is nothing to do, or where the studio should say what is wrong with them.
-pub(super) fn prepare(init_image: &[u8], mask: &[u8], wanted: Wanted) -> Option<Prepared> {
+/// Prepares both files; `None` where there is nothing to do, or where the studio should say what is wrong with them. What
+/// the answer should mention is added to `warnings`.
+pub(super) fn prepare(
+    init_image: &[u8],
+    mask: &[u8],
+    wanted: Wanted,
+    warnings: &mut Vec<String>,
+) -> Option<Prepared> {
     if !wanted.is_blurred() && wanted.only_masked.is_none() && !wanted.fill {
         return None;
     }
-    let original = DynamicImage::ImageRgb8(images::read(init_image)?.into_rgb8());
+    let mut original = DynamicImage::ImageRgb8(images::colours(init_image, warnings)?);
+    let pixels = f64::from(original.width()) * f64::from(original.height());
+    if pixels > MAX_PIXELS {
+        let side = |side: u32| (f64::from(side) * (MAX_PIXELS / pixels).sqrt()) as u32;
+        original = original.resize(side(original.width()), side(original.height()), FilterType::Triangle);
+        let (width, height) = (original.width(), original.height());
+        warnings.push(format!("The init image was scaled to {width} × {height} before inpainting."));
+    }
     let size = (original.width(), original.height());
     let mask = images::read(mask)?.into_luma8();
     let mut mask = match (mask.width(), mask.height()) == size {
@@ -124,12 +140,10 @@ fn blurred(mask: &GrayImage, (across, down): (f32, f32)) -> GrayImage {
         let weights: Vec<f32> =
             (-reach..=reach).map(|at| (-((at * at) as f32) / (2.0 * sigma * sigma)).exp()).collect();
         let whole: f32 = weights.iter().sum();
-        let (before, last) = (line.to_vec(), line.len() as i64 - 1);
-        for (at, pixel) in (0..).zip(line) {
-            let sum: f32 = (at - reach..)
-                .zip(&weights)
-                .map(|(from, weight)| before[mirrored(from, last)] * weight)
-                .sum();
+        let last = line.len() as i64 - 1;
+        let before: Vec<f32> = (-reach..=last + reach).map(|from| line[mirrored(from, last)]).collect();
+        for (pixel, around) in line.iter_mut().zip(before.windows(weights.len())) {
+            let sum: f32 = around.iter().zip(&weights).map(|(value, weight)| value * weight).sum();
             *pixel = (sum / whole).round();
         }
     };
@@ -320,7 +334,7 @@ mod tests {
     fn the_new_part_is_put_into_the_original() {
         let (image, mask) = squares();
         let wanted = Wanted { only_masked: Some(8), size: Some((64, 64)), ..Wanted::default() };
-        let Prepared { init_image, mask, finish } = prepare(&image, &mask, wanted).unwrap();
+        let Prepared { init_image, mask, finish } = prepare(&image, &mask, wanted, &mut Vec::new()).unwrap();
         assert_eq!((size_of(&init_image), size_of(&mask)), ((64, 64), (64, 64)));
         let made = file(DynamicImage::ImageRgb8(RgbImage::from_pixel(64, 64, Rgb([0, 255, 0]))));
         let (png, text) = finish.unwrap().apply(&made, "a\nSteps: 1, Version: Adire 1").unwrap();
@@ -337,7 +351,7 @@ mod tests {
     fn a_blurred_mask_blends_outwards_only() {
         let (image, mask) = squares();
         let wanted = Wanted { blur: (2.0, 2.0), ..Wanted::default() };
-        let finish = prepare(&image, &mask, wanted).unwrap().finish.unwrap();
+        let finish = prepare(&image, &mask, wanted, &mut Vec::new()).unwrap().finish.unwrap();
         let made = file(DynamicImage::ImageRgb8(RgbImage::from_pixel(96, 64, Rgb([0, 255, 0]))));
         let (png, text) = finish.apply(&made, "a\nSteps: 1, Version: Adire 1").unwrap();
         assert!(text.contains(", Mask blur: 2, Version"), "{text}");

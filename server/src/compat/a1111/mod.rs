@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 use self::request::{Request, Translated, set_options};
 use super::{
-    bodies::AnyJson,
+    bodies::{AnyJson, Held},
     callers::InWork,
     images,
     models::{self, BASE},
@@ -32,35 +32,48 @@ type Answer = Result<Json<Value>, Problem>;
 pub(crate) async fn txt2img(
     State(state): State<AppState>,
     program: Program,
-    AnyJson(request): AnyJson<Request>,
+    AnyJson(request, held): AnyJson<Request>,
 ) -> Answer {
-    generate(state, program, request).await
+    generate(state, program, request, held).await
 }
 
 pub(crate) async fn img2img(
     State(state): State<AppState>,
     program: Program,
-    AnyJson(request): AnyJson<Request>,
+    AnyJson(request, held): AnyJson<Request>,
 ) -> Answer {
     if !request.has_init_image() {
         return Err(Problem::field("init_image", "init_images must have an image, as base64."));
     }
-    generate(state, program, request).await
+    generate(state, program, request, held).await
 }
 
-async fn generate(state: AppState, program: Program, request: Request) -> Answer {
+async fn generate(state: AppState, program: Program, request: Request, held: Held) -> Answer {
     let send = request.send_images.unwrap_or(true);
     let options = state.callers.options(program.key());
-    let Translated { ask, finish, notes } = request.translate(options).await?;
+    let model = state.studio.model();
+    let translated = request.translate(options, &model.defaults, model.limits.size_step)?;
+    let Translated { mut ask, unread, mut notes } = translated;
+    let mut finish = None;
+    if let Some(unread) = unread {
+        let files = state.studio.in_turn(&program.0.client, move || unread.decode()).await?;
+        (ask.init_image, ask.mask, finish) = (Some(files.init_image), files.mask, files.finish);
+        // The edge is blended here.
+        ask.request.keep_unmasked = finish.is_some().then_some(false);
+        notes.extend(files.warnings);
+    }
     let title = ask.model.clone();
     // In a task of its own: clients hang up and interrupt afterwards.
     let here = state.clone();
     let running = tokio::spawn(async move {
-        let generation = run::begin(&here, &program.0, ask).await?;
+        let (generation, warnings) = run::begin_with_warnings(&here, &program.0, ask).await?;
+        drop(held);
         let active = here.callers.begin(program.key(), &generation.id);
-        run::finish_showing(&here, generation, |preview| active.show(preview)).await
+        let generation = run::finish_showing(&here, generation, |preview| active.show(preview)).await?;
+        Ok::<_, Problem>((generation, warnings))
     });
-    let mut generation = running.await.map_err(Problem::internal)??;
+    let (mut generation, warnings) = running.await.map_err(Problem::internal)??;
+    notes.extend(warnings);
     let mut files = Vec::new();
     if send {
         for image in &mut generation.images {
@@ -129,7 +142,7 @@ pub(crate) async fn options(State(state): State<AppState>, program: Program) -> 
 pub(crate) async fn set(
     State(state): State<AppState>,
     program: Program,
-    AnyJson(settings): AnyJson<Map<String, Value>>,
+    AnyJson(settings, _held): AnyJson<Map<String, Value>>,
 ) -> Answer {
     if let Some(title) = settings.get("sd_model_checkpoint").and_then(Value::as_str) {
         models::adapters(&state.studio, title).await?;
@@ -146,7 +159,7 @@ pub(crate) struct PngInfo {
 }
 
 /// The infotext of an image.
-pub(crate) async fn png_info(AnyJson(request): AnyJson<PngInfo>) -> Answer {
+pub(crate) async fn png_info(AnyJson(request, _held): AnyJson<PngInfo>) -> Answer {
     let file = images::decode("image", &request.image)?;
     let entries =
         tokio::task::spawn_blocking(move || read_texts(&file)).await.map_err(Problem::internal)??;

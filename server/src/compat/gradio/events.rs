@@ -14,6 +14,7 @@ use futures::{
     stream::{self, BoxStream, SelectAll},
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{
     compat::{
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Heartbeats keep proxies from closing a stream on which nothing happens.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// A message about an event, and whether it is the last.
 #[derive(Debug)]
@@ -49,8 +50,9 @@ pub(crate) async fn messages(
         }
         Message { event: id.clone(), body, last }
     };
-    if let Outcome::Ready(output) = &event.outcome {
-        let done = completed(output.clone());
+    if let Outcome::Adapters = event.outcome {
+        let adapters = serde_json::to_value(state.studio.adapters().await?).map_err(Problem::internal)?;
+        let done = completed(json!([adapters]));
         return Ok(stream::iter([message(starts(), false), message(done, true)]).boxed());
     }
     let events = run::events(state, &event.id).await?;
@@ -76,6 +78,25 @@ pub(crate) async fn messages(
         }
     });
     Ok(messages.boxed())
+}
+
+/// The last message, after a `None` for each `interval` of waiting for it.
+pub(crate) fn with_heartbeats(
+    messages: BoxStream<'static, Message>,
+    interval: Duration,
+) -> impl Stream<Item = Option<Message>> + Send {
+    let waiting = Some((messages, Instant::now() + interval));
+    stream::unfold(waiting, move |waiting| async move {
+        let (mut messages, due) = waiting?;
+        loop {
+            match tokio::time::timeout_at(due, messages.next()).await {
+                Err(_) => return Some((None, Some((messages, due + interval)))),
+                Ok(Some(message)) if message.last => return Some((Some(message), None)),
+                Ok(Some(_)) => {}
+                Ok(None) => return None,
+            }
+        }
+    })
 }
 
 /// What has been sent about a generation.
@@ -235,4 +256,28 @@ pub(crate) fn respond(blocks: impl Stream<Item = String> + Send + 'static) -> Re
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn heartbeats_come_until_the_last_message() {
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let sent = |last| Message { event: "1".to_owned(), body: Value::Null, last };
+        let first = stream::iter([sent(false)]);
+        let last = stream::once(async move {
+            ended.await.unwrap();
+            sent(true)
+        });
+        let found = with_heartbeats(first.chain(last).boxed(), Duration::from_millis(1));
+        let mut found = std::pin::pin!(found.map(|message| message.is_some()));
+        for _ in 0..3 {
+            assert_eq!(found.next().await, Some(false));
+        }
+        end.send(()).unwrap();
+        let rest: Vec<bool> = found.collect().await;
+        assert_eq!(rest.iter().position(|is_message| *is_message), Some(rest.len() - 1), "{rest:?}");
+    }
 }

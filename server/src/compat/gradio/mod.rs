@@ -5,17 +5,14 @@ mod describe;
 mod events;
 mod request;
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use adire_protocol::is_hash;
+use adire_protocol::{Upload, is_hash};
 use adire_studio::{By, ImageUse};
 use axum::{
     Form, Json,
     body::Bytes,
-    extract::{
-        FromRequest, Multipart, Query, Request, State,
-        multipart::{MultipartError, MultipartRejection},
-    },
+    extract::{FromRequest, Multipart, Query, Request, State, multipart::MultipartError},
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
@@ -26,7 +23,7 @@ use uuid::Uuid;
 
 use self::describe::{ENDPOINTS, Endpoint};
 use super::{
-    bodies::AnyJson,
+    bodies::{AnyJson, Held},
     images, run,
     sessions::{Event, Outcome},
 };
@@ -61,7 +58,7 @@ pub(crate) struct Join {
 pub(crate) async fn join(
     State(state): State<AppState>,
     program: Program,
-    AnyJson(join): AnyJson<Value>,
+    AnyJson(join, held): AnyJson<Value>,
 ) -> Result<Json<Value>, Problem> {
     let Join { data, fn_index, session_hash } = read(join)?;
     if session_hash.is_empty() || session_hash.len() > MAX_SESSION_BYTES {
@@ -70,7 +67,8 @@ pub(crate) async fn join(
     let endpoint = ENDPOINTS.get(fn_index).ok_or_else(|| {
         Problem::field("fn_index", format!("Function {fn_index} not found; /config lists them."))
     })?;
-    Ok(Json(json!({"event_id": begin(&state, &program, endpoint, data, Some(session_hash)).await?})))
+    let id = begin(&state, &program, endpoint, (data, held), Some(session_hash)).await?;
+    Ok(Json(json!({"event_id": id})))
 }
 
 /// What fields with null mean here differs from what their absence means, so the body is read as it is.
@@ -84,15 +82,16 @@ async fn begin(
     state: &AppState,
     program: &Program,
     endpoint: &Endpoint,
-    data: Vec<Value>,
+    // With the room of their body, which ends when the generation has begun.
+    (data, held): (Vec<Value>, Held),
     session: Option<String>,
 ) -> Result<String, Problem> {
     let event = if endpoint.parameters.is_empty() {
-        let adapters = serde_json::to_value(state.studio.adapters().await?).map_err(Problem::internal)?;
-        Event { id: Uuid::new_v4().to_string(), outcome: Outcome::Ready(json!([adapters])) }
+        Event { id: Uuid::new_v4().to_string(), outcome: Outcome::Adapters }
     } else {
         let ask = request::translate(&state.studio, endpoint, data).await?;
         let generation = run::begin(state, &program.0, ask).await?;
+        drop(held);
         Event { id: generation.id, outcome: Outcome::Generation }
     };
     let id = event.id.clone();
@@ -153,7 +152,7 @@ pub(crate) struct Stop {
 pub(crate) async fn cancel(
     State(state): State<AppState>,
     program: Program,
-    AnyJson(stop): AnyJson<Stop>,
+    AnyJson(stop, _held): AnyJson<Stop>,
 ) -> Result<Json<Value>, Problem> {
     if state.sessions.has_event(program.key(), &stop.event_id)
         && let Ok(id) = generation_id(&stop.event_id)
@@ -183,15 +182,16 @@ pub(crate) async fn call(
     State(state): State<AppState>,
     program: Program,
     Segment(name): Segment,
-    AnyJson(call): AnyJson<Value>,
+    AnyJson(call, held): AnyJson<Value>,
 ) -> Result<Json<Value>, Problem> {
     let Call { data } = serde_json::from_value(call).map_err(|error| {
         Problem::new(ProblemKind::Invalid, format!("The call could not be read: {error}."))
     })?;
-    Ok(Json(json!({"event_id": begin(&state, &program, endpoint(&name)?, data, None).await?})))
+    let id = begin(&state, &program, endpoint(&name)?, (data, held), None).await?;
+    Ok(Json(json!({"event_id": id})))
 }
 
-/// Waits for a call's result: `event: complete` or `event: error` at its end.
+/// Waits for a call's result: `event: complete` or `event: error` at its end, `event: heartbeat` before.
 pub(crate) async fn result(
     State(state): State<AppState>,
     program: Program,
@@ -204,16 +204,18 @@ pub(crate) async fn result(
     let event = found.ok_or_else(|| unknown_address(&format!("/gradio_api/call/{name}/{id}")))?;
     let messages = events::messages(&state, &event, &origin).await?;
     let caller = program.key().to_owned();
-    let blocks = messages.filter_map(move |message| {
+    let blocks = events::with_heartbeats(messages, events::HEARTBEAT).map(move |message| {
         let _held = &held;
-        if message.last {
-            state.sessions.remove(&caller, &id, &id);
-        }
-        let block = message.last.then(|| match message.body["success"] == true {
+        let Some(message) = message else {
+            // Which keeps the session.
+            state.sessions.events(&caller, &id);
+            return "event: heartbeat\ndata: null\n\n".to_owned();
+        };
+        state.sessions.remove(&caller, &id, &id);
+        match message.body["success"] == true {
             true => format!("event: complete\ndata: {}\n\n", message.body["output"]["data"]),
             false => format!("event: error\ndata: {}\n\n", message.body["output"]["error"]),
-        });
-        std::future::ready(block)
+        }
     });
     Ok(events::respond(blocks))
 }
@@ -222,8 +224,11 @@ pub(crate) async fn result(
 pub(crate) async fn upload(
     State(state): State<AppState>,
     program: Program,
-    form: Result<Multipart, MultipartRejection>,
+    request: Request,
 ) -> Result<Json<Value>, Problem> {
+    let (parts, body) = request.into_parts();
+    let (body, _held) = state.bodies.read(Request::from_parts(parts.clone(), body)).await?;
+    let form = Multipart::from_request(Request::from_parts(parts, body.into()), &state).await;
     let mut form = form.map_err(|error| {
         Problem::new(ProblemKind::MediaType, format!("Expected a multipart form: {}.", error.body_text()))
     })?;
@@ -235,10 +240,30 @@ pub(crate) async fn upload(
     };
     let mut paths = Vec::new();
     while let Some(field) = form.next_field().await.map_err(broken)? {
-        let upload = state.studio.upload(field, ImageUse::Colours, &program.0.client).await?;
-        paths.push(format!("{}/image.png", upload.hash));
+        paths.push(keep(&state, &program, field.bytes().await.map_err(broken)?).await?);
     }
     Ok(Json(json!(paths)))
+}
+
+/// Keeps a file; its path. Which parameter it is for is not known yet, so one with transparency is kept as a mask, too.
+async fn keep(state: &AppState, program: &Program, file: Bytes) -> Result<String, Problem> {
+    let image = keep_as(state, program, file.clone(), ImageUse::Colours).await?;
+    // Transparency is always among the warnings.
+    if image.warnings.is_empty() {
+        return Ok(request::path_of(&image.hash, &image.hash));
+    }
+    let mask = keep_as(state, program, file, ImageUse::Mask).await?;
+    Ok(request::path_of(&image.hash, &mask.hash))
+}
+
+async fn keep_as(
+    state: &AppState,
+    program: &Program,
+    file: Bytes,
+    used_as: ImageUse,
+) -> Result<Upload, Problem> {
+    let chunks = stream::iter([Ok::<_, Infallible>(file)]);
+    Ok(state.studio.upload(chunks, used_as, &program.0.client).await?)
 }
 
 /// A file by its path.

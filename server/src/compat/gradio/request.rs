@@ -14,6 +14,23 @@ use crate::{
 /// Before a path in the addresses of files.
 const FILE: &str = "/file=";
 
+/// Before the hash of the same file as a mask, in the path of one that is read differently as one.
+const AS_MASK: &str = "mask-";
+
+/// The path of an uploaded file, by its hashes as an image and as a mask; clients take the name behind the slash.
+pub(super) fn path_of(image: &str, mask: &str) -> String {
+    match image == mask {
+        true => format!("{image}/image.png"),
+        false => format!("{image}/{AS_MASK}{mask}.png"),
+    }
+}
+
+/// The hash that a path names for a mask.
+fn mask_of(path: &str) -> Option<&str> {
+    let (_, name) = path.split_once('/')?;
+    name.strip_prefix(AS_MASK)?.strip_suffix(".png").filter(|hash| is_hash(hash))
+}
+
 /// The values of a call by name.
 struct Values(Map<String, Value>);
 
@@ -64,6 +81,7 @@ impl Values {
         let path = path.split_once(FILE).map_or(path, |(_, path)| path);
         let hash = path.split('/').next().unwrap_or_default();
         if is_hash(hash) {
+            let hash = mask_of(path).filter(|_| name == "mask").unwrap_or(hash);
             return Ok(Some(Image::Upload(hash.to_owned())));
         }
         if path.is_empty() {

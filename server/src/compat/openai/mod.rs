@@ -1,35 +1,46 @@
 //! OpenAI's images, `/v1`: generations, edits, variations, and the models.
 
+mod form;
 mod request;
 mod stream;
 
-use adire_protocol::{FieldError, Generation};
+use std::sync::Arc;
+
+use adire_protocol::{FieldError, Generation, GenerationState};
 use axum::{
     Json,
-    extract::{FromRequest, Multipart, Request as HttpRequest, State},
+    extract::{Request as HttpRequest, State},
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use self::request::{Delivery, Files, Purpose, Request};
+use self::{
+    form::form,
+    request::{Delivery, Files, Purpose, Request},
+};
 use super::{
-    bodies::AnyJson,
+    bodies::{AnyJson, Held},
     images,
     models::{self, Listed},
     run::{self, Ask},
-    sessions::KeyReused,
+    sessions::{KeyReused, Repeated, Slot},
 };
 use crate::{
     error::{Problem, ProblemKind},
     extract::{OriginOf, Segment, parse},
     state::AppState,
     submission::Program,
+    time::now,
 };
 
 /// What a client sends when it repeats a request.
 const RETRIES: &str = "x-stainless-retry-count";
+/// By which a client knows that it should not.
+const SHOULD_RETRY: &str = "x-should-retry";
+/// How long after its end a generation is joined by a request that has no key: milliseconds.
+const JOINED_FOR_MS: i64 = 15 * 60 * 1000;
 
 pub(crate) async fn models(State(state): State<AppState>) -> Result<Json<Value>, Problem> {
     let listed = models::list(&state.studio).await?.into_iter().map(model_of);
@@ -52,11 +63,11 @@ pub(crate) async fn generations(
     program: Program,
     origin: OriginOf,
     headers: HeaderMap,
-    AnyJson(body): AnyJson<Map<String, Value>>,
+    AnyJson(body, held): AnyJson<Map<String, Value>>,
 ) -> Result<Response, Problem> {
     let digest = digest(Purpose::Generation, &body, &Files::default());
     let call = Call { state, program, origin: origin.0, headers, digest };
-    call.answer(read(body)?, Purpose::Generation, Files::default()).await
+    call.answer(read(body)?, Purpose::Generation, Files::default(), held).await
 }
 
 pub(crate) async fn edits(
@@ -104,37 +115,54 @@ impl Call {
     ) -> Result<Response, Problem> {
         let (parts, body) = request.into_parts();
         let whole = HttpRequest::from_parts(parts.clone(), body);
-        let (body, _held) = state.bodies.read(whole).await?;
+        let (body, held) = state.bodies.read(whole).await?;
         let request = HttpRequest::from_parts(parts, body.into());
         let (fields, files) = form(request).await?;
         let digest = digest(purpose, &fields, &files);
         let call = Self { state, program, origin: origin.0, headers, digest };
-        call.answer(read(fields)?, purpose, files).await
+        call.answer(read(fields)?, purpose, files, held).await
     }
 
-    async fn answer(self, request: Request, purpose: Purpose, files: Files) -> Result<Response, Problem> {
-        let translated = tokio::task::spawn_blocking(move || request.translate(purpose, files));
-        let (ask, delivery) = translated.await.map_err(Problem::internal)??;
-        let generation = self.begin(ask).await?;
+    /// `held`: the room of the body, which ends when the generation has begun.
+    async fn answer(
+        self,
+        request: Request,
+        purpose: Purpose,
+        files: Files,
+        held: Held,
+    ) -> Result<Response, Problem> {
+        let translated = match files.is_empty() {
+            true => request.translate(purpose, files),
+            false => {
+                let work = move || request.translate(purpose, files);
+                self.state.studio.in_turn(&self.program.0.client, work).await?
+            }
+        };
+        let (ask, delivery) = translated?;
+        let (generation, slot) = self.begin(ask, held).await?;
         if let Some(partial) = delivery.stream {
             return stream::answer(self.state, generation, purpose, delivery.format, partial).await;
         }
         let generation = run::finish(&self.state, generation).await?;
         if !run::is_done(&generation) {
-            return Err(run::cancelled());
+            // Its clients repeat what fails inside the server.
+            return Ok(([(SHOULD_RETRY, "false")], run::cancelled()).into_response());
         }
-        self.whole(&generation, delivery).await
+        let whole = self.whole(&generation, delivery).await?;
+        slot.answer();
+        Ok(whole)
     }
 
     /// Begins a generation, or joins the one that an earlier attempt has begun.
-    async fn begin(&self, ask: Ask) -> Result<Generation, Problem> {
+    async fn begin(&self, ask: Ask, held: Held) -> Result<(Generation, Arc<Slot>), Problem> {
         let header = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
         let retries = header(RETRIES).and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
-        let (key, again) = match header("idempotency-key").filter(|key| !key.is_empty() && key.len() <= 255) {
-            Some(key) => (format!("key:{key}"), true),
-            None => (format!("body:{}", self.digest), retries > 0),
-        };
-        let slot = self.state.sessions.slot(self.program.key(), &key, &self.digest, again);
+        let (key, repeated) =
+            match header("idempotency-key").filter(|key| !key.is_empty() && key.len() <= 255) {
+                Some(key) => (format!("key:{key}"), Repeated::ByKey),
+                None => (format!("body:{}", self.digest), Repeated::Times(retries)),
+            };
+        let slot = self.state.sessions.slot(self.program.key(), &key, &self.digest, repeated);
         let slot = slot.map_err(|KeyReused| {
             let message = "This Idempotency-Key has been used for another request; use a new one.";
             let errors =
@@ -144,15 +172,21 @@ impl Call {
         // In a task of its own: who hangs up and repeats the request must find it.
         let (state, caller) = (self.state.clone(), self.program.0.clone());
         let begun = tokio::spawn(async move {
-            let mut begun = slot.lock().await;
-            if let Some(id) = begun.as_ref()
-                && let Ok(generation) = state.studio.generation(id).await
-            {
-                return Ok(generation);
-            }
-            let generation = run::begin(&state, &caller, ask).await?;
-            *begun = Some(generation.id.clone());
-            Ok(generation)
+            let mut begun = slot.generation.lock().await;
+            let known = match begun.as_ref() {
+                Some(id) => state.studio.generation(id).await.ok(),
+                None => None,
+            };
+            let generation = match known.filter(|generation| is_joined(generation, repeated)) {
+                Some(generation) => generation,
+                None => {
+                    let generation = run::begin(&state, &caller, ask).await?;
+                    *begun = Some(generation.id.clone());
+                    generation
+                }
+            };
+            drop((begun, held));
+            Ok((generation, slot))
         });
         begun.await.map_err(Problem::internal)?
     }
@@ -160,13 +194,15 @@ impl Call {
     async fn whole(&self, generation: &Generation, delivery: Delivery) -> Result<Response, Problem> {
         let mut data = Vec::new();
         for image in &generation.images {
-            data.push(match delivery.urls {
-                true => json!({"url": format!("{}{}", self.origin, image.url)}),
-                false => {
-                    let file = images::file_as(&self.state.studio, image, delivery.format).await?;
-                    json!({"b64_json": images::encode(&file)})
-                }
-            });
+            let mut entry = Map::new();
+            if delivery.has_base64 {
+                let file = images::file_as(&self.state.studio, image, delivery.format).await?;
+                entry.insert("b64_json".to_owned(), images::encode(&file).into());
+            }
+            if delivery.has_urls {
+                entry.insert("url".to_owned(), format!("{}{}", self.origin, image.url).into());
+            }
+            data.push(Value::Object(entry));
         }
         let body = json!({
             "created": generation.created_at / 1000,
@@ -180,6 +216,12 @@ impl Call {
         let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
         Ok((headers, Json(body)).into_response())
     }
+}
+
+/// Whether a repetition of the request that has begun this generation joins it. One that failed is tried again.
+fn is_joined(generation: &Generation, repeated: Repeated) -> bool {
+    let ended = generation.finished_at.filter(|_| repeated != Repeated::ByKey);
+    generation.state != GenerationState::Failed && ended.is_none_or(|ended| now() - ended < JOINED_FOR_MS)
 }
 
 /// `512x512`.
@@ -210,28 +252,4 @@ fn digest(purpose: Purpose, fields: &Map<String, Value>, files: &Files) -> Strin
         digest.update(Sha256::digest(file));
     }
     hex::encode(digest.finalize())
-}
-
-/// The texts and files of a form.
-async fn form(request: HttpRequest) -> Result<(Map<String, Value>, Files), Problem> {
-    let mut form = Multipart::from_request(request, &()).await.map_err(|error| {
-        Problem::new(ProblemKind::MediaType, format!("Expected a multipart form: {}.", error.body_text()))
-    })?;
-    let broken = |error: axum::extract::multipart::MultipartError| {
-        let sentence = format!("The form was not received completely: {}.", error.body_text());
-        Problem::new(ProblemKind::Unreadable, sentence)
-    };
-    let (mut fields, mut files) = (Map::new(), Files::default());
-    while let Some(field) = form.next_field().await.map_err(broken)? {
-        let name = field.name().unwrap_or_default().to_owned();
-        match name.as_str() {
-            "image" | "image[]" => files.images.push(field.bytes().await.map_err(broken)?.to_vec()),
-            "mask" => files.mask = Some(field.bytes().await.map_err(broken)?.to_vec()),
-            _ => {
-                let text = field.text().await.map_err(broken)?;
-                fields.insert(name, text.into());
-            }
-        }
-    }
-    Ok((fields, files))
 }

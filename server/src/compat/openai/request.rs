@@ -70,12 +70,22 @@ pub(crate) struct Files {
     pub(crate) mask: Option<Vec<u8>>,
 }
 
+impl Files {
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.images.is_empty() && self.mask.is_none()
+    }
+}
+
 /// How the images are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Delivery {
+    /// Of the files; PNG where there are addresses, which have no other.
     pub(crate) format: Format,
+    /// As base64.
+    pub(crate) has_base64: bool,
     /// As addresses.
-    pub(crate) urls: bool,
+    pub(crate) has_urls: bool,
     /// As events, with so many previews.
     pub(crate) stream: Option<u32>,
 }
@@ -149,16 +159,22 @@ impl Request {
             "webp" => Format::WebP,
             _ => return Err(Problem::field("output_format", "output_format must be png, jpeg or webp.")),
         };
-        let urls = match self.response_format.as_str() {
-            "" | "b64_json" => false,
-            "url" => true,
+        let is_png = format == Format::Png;
+        let (has_base64, has_urls) = match self.response_format.as_str() {
+            // These models sent addresses unless base64 was requested, and their clients read either.
+            "" if self.model.is_empty() || self.model.starts_with("dall-e-") => (true, is_png),
+            "" | "b64_json" => (true, false),
+            "url" => (false, true),
             _ => return Err(Problem::field("response_format", "response_format must be b64_json or url.")),
         };
         let partial = self.partial_images.unwrap_or(0);
         if partial > 3 {
             return Err(Problem::field("partial_images", "partial_images must be 0 to 3."));
         }
-        Ok(Delivery { format, urls, stream: self.stream.unwrap_or_default().then_some(partial) })
+        let stream = self.stream.unwrap_or_default().then_some(partial);
+        // Events have no addresses.
+        let format = if has_urls && stream.is_none() { Format::Png } else { format };
+        Ok(Delivery { format, has_base64, has_urls, stream })
     }
 }
 
@@ -220,6 +236,25 @@ mod tests {
             let (ask, _) = request.translate(Purpose::Generation, Files::default()).unwrap();
             assert_eq!(ask.model.as_deref(), expected, "{model}");
         }
+    }
+
+    #[test]
+    fn addresses_come_where_their_models_sent_them() {
+        let delivered = |body: serde_json::Value| {
+            let delivery = read(body).delivery().unwrap();
+            (delivery.has_base64, delivery.has_urls, delivery.format)
+        };
+        assert_eq!(delivered(json!({"model": "dall-e-3"})), (true, true, Format::Png));
+        assert_eq!(delivered(json!({})), (true, true, Format::Png));
+        assert_eq!(delivered(json!({"model": "gpt-image-1"})), (true, false, Format::Png));
+        assert_eq!(delivered(json!({"model": "sd15"})), (true, false, Format::Png));
+        assert_eq!(
+            delivered(json!({"model": "dall-e-2", "response_format": "b64_json"})),
+            (true, false, Format::Png)
+        );
+        assert_eq!(delivered(json!({"output_format": "webp"})), (true, false, Format::WebP));
+        let address = json!({"output_format": "webp", "response_format": "url"});
+        assert_eq!(delivered(address), (false, true, Format::Png), "an address has the stored file");
     }
 
     #[test]
