@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use adire_engine::adapter::{Adapter, ExportFormat, ModuleTable};
 use adire_runtime::EngineBackend;
-use adire_studio::{NewAdapter, Studio};
-use anyhow::Context;
+use adire_studio::{Mover, NewAdapter, Studio, StudioError};
+use anyhow::{Context, anyhow};
 use clap::Args;
 
 use crate::commands::{keep_private, model_args};
@@ -53,17 +53,27 @@ impl AddArgs {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let added = runtime.block_on(async {
-            let studio =
-                Studio::open(config, move || EngineBackend::load(&model.path, &model.options)).await?;
-            let added = studio.add_adapter(new).await;
+            let studio = Studio::open(config, move || EngineBackend::load(&model.path, &model.options)).await;
+            let studio = studio.map_err(while_it_serves)?;
+            let added = studio.add_adapter_by(new, Mover::CommandLine).await;
             studio.shutdown().await;
-            added
+            anyhow::Ok(added?)
         })?;
         if let Some(warning) = &added.warning {
             eprintln!("Warning: {warning}");
         }
         println!("Added {} to {} (sha256 {})", added.id(), self.model_and_data.data.display(), added.hash);
         Ok(())
+    }
+}
+
+/// A running server adds files itself.
+fn while_it_serves(error: StudioError) -> anyhow::Error {
+    match error {
+        StudioError::InUse { .. } => anyhow!(
+            "{error} A running server adds the file itself: “Add adapter” on /admin/versions, or POST /admin/api/adapters."
+        ),
+        other => other.into(),
     }
 }
 
