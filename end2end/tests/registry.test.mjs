@@ -1,6 +1,7 @@
 // The registry: the admin promotes versions, rolls back, and reads the ledger.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { noSeriousProblems } from '../page.mjs';
 import { Server, launchBrowser, openPage, screenshot } from '../studio.mjs';
 
@@ -90,5 +91,36 @@ test('the admin promotes two versions, rolls back, and the ledger tells', async 
   await noSeriousProblems(admin);
   await screenshot(admin, 'admin-version-phone');
   assert.deepEqual(admin.complaints, []);
+  await admin.context().close();
+});
+
+test('the admin adds a file, and the studio offers it at once', async () => {
+  const admin = await openPage(browser, server);
+  await admin.goto(`${server.url}/admin/sign-in?next=/admin/versions`);
+  await admin.fill('#field-password', PASSWORD);
+  await admin.press('#field-password', 'Enter');
+  await admin.waitForURL(`${server.url}/admin/versions`);
+  await admin.getByRole('link', { name: 'Add adapter' }).click();
+  await admin.fill('#field-name', 'found');
+  await admin.fill('#field-trigger', 'in found style');
+  const text = { name: 'a.safetensors', mimeType: 'application/octet-stream', buffer: Buffer.from('text') };
+  await admin.setInputFiles('#field-file', text);
+  await admin.getByRole('button', { name: 'Add adapter' }).click();
+  await admin.locator('#field-file-error').waitFor();
+  assert.equal(await admin.inputValue('#field-trigger'), 'in found style');
+  // The browser reports the status 422 of that answer, and nothing else.
+  assert.equal(admin.complaints.splice(0).every((complaint) => complaint.includes('422')), true);
+  await noSeriousProblems(admin);
+  await screenshot(admin, 'admin-versions-add');
+
+  const file = new URL('../../models/starter/adapters/adire-v1.safetensors', import.meta.url);
+  await admin.setInputFiles('#field-file', fileURLToPath(file));
+  await admin.getByRole('button', { name: 'Add adapter' }).click();
+  await admin.locator('.flash', { hasText: 'found@v1 added' }).waitFor();
+  await row(admin, 'found@v1').waitFor();
+  assert.deepEqual(admin.complaints, []);
+  const visitor = await openPage(browser, server);
+  await visitor.getByLabel('Version of found').waitFor({ state: 'attached' });
+  await visitor.context().close();
   await admin.context().close();
 });

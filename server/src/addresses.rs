@@ -6,7 +6,7 @@ use adire_studio::MAX_UPLOAD_BYTES;
 use axum::{Router, extract::DefaultBodyLimit, routing::MethodRouter};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-use crate::{api::recipe, compat::bodies, layers::body, state::AppState};
+use crate::{admin::one_file::Purpose, api::recipe, compat::bodies, layers::body, state::AppState};
 
 /// Who may call an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,10 @@ pub enum BodyLimit {
     Form,
     /// JSON or a form with images in it, for other programs' APIs: 56 MiB, which wait for room.
     Images,
+    /// A form with an adapter file: 2 GiB, which go to the disk as they come, within an hour.
+    Adapter,
+    /// A form with an embedding file: 16 MiB.
+    Embedding,
     /// Images to train on: 8 GiB, which go to the disk as they come, within an hour.
     Files,
 }
@@ -59,6 +63,8 @@ impl BodyLimit {
             Self::Png => recipe::MAX_PNG_BYTES,
             Self::Form => 2 * MAX_UPLOAD_BYTES as usize + body::MAX_BODY_BYTES,
             Self::Files => MAX_FILES_BYTES,
+            Self::Adapter => Purpose::Adapter.body_limit()? as usize,
+            Self::Embedding => Purpose::Embedding.body_limit()? as usize,
             Self::Images => bodies::MAX_BYTES,
             Self::Upload => return None,
         })

@@ -44,7 +44,7 @@ use crate::{
 /// The list. An address that is not here does not exist.
 #[rustfmt::skip]
 fn list() -> Addresses {
-    use BodyLimit::{Captions, Empty, Files, Form, Images, Png, Small, Upload};
+    use BodyLimit::{Adapter, Captions, Embedding, Empty, Files, Form, Images, Png, Small, Upload};
     use Who::{Admin, Anyone, Owner, Scraper, SignIn};
 
     Addresses::new(openapi::Description::openapi())
@@ -200,7 +200,9 @@ fn list() -> Addresses {
         .page("GET, POST", "/admin/wildcards", get(admin_pages::wildcards::show).post(admin_pages::wildcards::change), Admin, Captions)
         .page("GET", "/admin/images/{hash}", get(admin_pages::control::image), Admin, Empty)
         .page("GET, POST", "/admin/versions", get(admin_pages::versions::list).post(admin_pages::versions::change), Admin, Small)
+        .page("POST", "/admin/versions/add", post(admin_pages::versions::add), Admin, Adapter)
         .page("GET, POST", "/admin/versions/{id}", get(admin_pages::versions::show).post(admin_pages::versions::change_one), Admin, Small)
+        .page("GET, POST", "/admin/embeddings", get(admin_pages::embeddings::list).post(admin_pages::embeddings::change), Admin, Embedding)
         .page("GET, POST", "/admin/datasets", get(admin_pages::datasets::list).post(admin_pages::datasets::create), Admin, Captions)
         .page("GET, POST", "/admin/datasets/{id}", get(admin_pages::datasets::show).post(admin_pages::datasets::change), Admin, Captions)
         .page("POST", "/admin/datasets/{id}/files", post(admin_pages::datasets::upload), Admin, Files)
@@ -250,7 +252,10 @@ fn list() -> Addresses {
         .api(routes!(admin_api::flags::add_to_suite), Admin, Empty)
         .api(routes!(admin_api::flags::suite, admin_api::flags::set_suite), Admin, Small)
         .api(routes!(admin_api::control::versions), Admin, Empty)
+        .api(routes!(admin_api::adapters::add), Admin, Adapter)
         .api(routes!(admin_api::control::change_version, admin_api::control::delete_version), Admin, Small)
+        .api(routes!(admin_api::embeddings::add), Admin, Embedding)
+        .api(routes!(admin_api::embeddings::remove), Admin, Empty)
         // The registry.
         .api(routes!(admin_api::registry::ledger), Admin, Empty)
         .api(routes!(admin_api::registry::production), Admin, Empty)

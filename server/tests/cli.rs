@@ -124,6 +124,10 @@ fn datasets_are_imported_and_listed_while_no_server_runs() {
     let held = runtime.block_on(adire_studio::DataFolder::open(&data)).unwrap();
     assert!(sentence(&adire(&["datasets", "list", "--data", text(&data)]), 1).contains("in use by process"));
     assert_eq!(runtime.block_on(held.datasets()).unwrap().len(), 1, "an import of nothing leaves nothing");
+    let png = images.join("a.png");
+    let add = ["adapters", "add", text(&png), "--name", "cloth", "--data", text(&data), "--model", "nowhere"];
+    let in_use = sentence(&adire(&add), 1);
+    assert!(in_use.contains("in use by process") && in_use.contains("POST /admin/api/adapters"), "{in_use}");
 }
 
 #[test]

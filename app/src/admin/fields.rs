@@ -145,6 +145,25 @@ impl Field<'_> {
         })
     }
 
+    /// A file; `accept` as in HTML.
+    pub(super) fn file(&self, form: &FormInput, accept: &'static str) -> AnyView {
+        let name = self.name.to_owned();
+        self.around(form, |id, described, invalid| {
+            view! {
+                <input
+                    type="file"
+                    required
+                    accept=accept
+                    id=id
+                    name=name
+                    aria-describedby=described
+                    aria-invalid=invalid
+                />
+            }
+            .into_any()
+        })
+    }
+
     /// Several lines.
     pub(super) fn lines(&self, form: &FormInput) -> AnyView {
         let (name, value) = (self.name.to_owned(), in_textarea(form.get(self.name)));

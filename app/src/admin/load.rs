@@ -54,7 +54,11 @@ pub(super) async fn gallery(
 }
 
 /// Every adapter version, and where a rollback of each adapter goes.
-pub(super) async fn versions(studio: &Studio, flash: Option<String>) -> Result<Versions, StudioError> {
+pub(super) async fn versions(
+    studio: &Studio,
+    flash: Option<String>,
+    new: FormInput,
+) -> Result<Versions, StudioError> {
     let all = studio.versions().await?;
     let mut back = HashMap::new();
     for listed in all.iter().filter(|listed| listed.version.stage == Stage::Production) {
@@ -69,7 +73,7 @@ pub(super) async fn versions(studio: &Studio, flash: Option<String>) -> Result<V
     }
     let latest = of_version.into_iter().filter_map(|(id, records)| Some((id, latest(records)?)));
     let evaluations = latest.collect();
-    Ok(Versions { all, back, evaluations, datasets: style_datasets(studio).await?, flash })
+    Ok(Versions { all, back, evaluations, datasets: style_datasets(studio).await?, flash, new })
 }
 
 /// Datasets for the evaluation of uploaded versions.

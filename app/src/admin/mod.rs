@@ -10,6 +10,7 @@ mod compare;
 mod comparisons;
 mod dataset;
 mod datasets;
+mod embeddings;
 mod evaluation;
 mod evaluation_images;
 mod evaluations;

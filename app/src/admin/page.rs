@@ -13,6 +13,7 @@ use super::{
     comparisons::{Comparisons, comparisons},
     dataset::{DatasetPage, dataset},
     datasets::{Datasets, datasets},
+    embeddings::{Embeddings, embeddings},
     evaluation::{EvaluationPage, evaluation, evaluation_live},
     evaluations::{Evaluations, evaluations},
     fields::FormInput,
@@ -62,6 +63,7 @@ enum Content {
     Flags(Flags),
     Suite(SuitePage),
     Wildcards(WildcardsPage),
+    Embeddings(Embeddings),
     Image(Box<ImagePage>),
     Versions(Versions),
     Version(Box<VersionPage>),
@@ -143,9 +145,14 @@ impl AdminPage {
         Self::loaded(loaded, |lineage| Content::Image(Box::new(ImagePage { lineage })))
     }
 
-    /// Every adapter version. `flash`: message about the last action.
-    pub async fn versions(studio: &Studio, flash: Option<String>) -> Self {
-        Self::loaded(load::versions(studio, flash).await, Content::Versions)
+    /// Every adapter version. `flash`: message about the last action; `new`: the form for a file.
+    pub async fn versions(studio: &Studio, flash: Option<String>, new: FormInput) -> Self {
+        Self::loaded(load::versions(studio, flash, new).await, Content::Versions)
+    }
+
+    /// Every embedding. `flash`: message about the last action; `new`: the form for a file.
+    pub async fn embeddings(studio: &Studio, flash: Option<String>, new: FormInput) -> Self {
+        Self::loaded(studio.embeddings().await, |all| Content::Embeddings(Embeddings { all, flash, new }))
     }
 
     /// One adapter version, `name@vN` or `name@alias`. `at`: milliseconds since 1970 of which the page says what was in
@@ -322,6 +329,7 @@ impl AdminPage {
             Content::Flags(_) => "Reports".to_owned(),
             Content::Suite(_) => "Suite".to_owned(),
             Content::Wildcards(_) => "Wildcards".to_owned(),
+            Content::Embeddings(_) => "Embeddings".to_owned(),
             Content::Image(_) => "Image".to_owned(),
             Content::Versions(_) => "Versions".to_owned(),
             Content::Version(data) => data.listed.version.id(),
@@ -388,6 +396,7 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
         Content::Flags(data) => at(Section::Images, flags(data)),
         Content::Suite(data) => at(Section::Evaluation, suite(data)),
         Content::Wildcards(data) => at(Section::Wildcards, wildcards(data)),
+        Content::Embeddings(data) => at(Section::Versions, embeddings(data)),
         Content::Image(data) => at(Section::Images, image(*data)),
         Content::Versions(data) => at(Section::Versions, versions(data)),
         Content::Version(data) => at(Section::Versions, version(*data)),

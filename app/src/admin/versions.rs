@@ -10,6 +10,7 @@ use leptos::prelude::*;
 
 use super::{
     evaluations::{self, StyleDatasets, evaluate_form},
+    fields::{Field, FormInput, alert},
     frame::{flash_line, head},
     outcome::{outcome, state_badge},
     times::ago,
@@ -29,10 +30,12 @@ pub(crate) struct Versions {
     pub(crate) datasets: StyleDatasets,
     /// Message about the last action.
     pub(crate) flash: Option<String>,
+    /// The form for a file.
+    pub(crate) new: FormInput,
 }
 
 pub(super) fn versions(data: Versions) -> AnyView {
-    let Versions { all, back, evaluations, datasets, flash } = data;
+    let Versions { all, back, evaluations, datasets, flash, new } = data;
     let empty = all.is_empty();
     let row = |listed: ListedVersion| {
         let back = back.get(&listed.version.name).copied();
@@ -44,14 +47,23 @@ pub(super) fn versions(data: Versions) -> AnyView {
         {head(
             "Versions",
             "name@production is the version in production. Visitors can't see, use or download hidden versions.",
-            (),
+            view! {
+                <a class="button" href="/admin/embeddings">
+                    "Embeddings"
+                </a>
+                <a class="button" href="#add">
+                    "Add adapter"
+                </a>
+            },
         )}
         {flash_line(flash)}
         {empty
             .then(|| {
                 view! {
                     <div class="nothing">
-                        <p>"No adapter versions yet. Each finished run creates one."</p>
+                        <p>
+                            "No adapter versions yet. Each finished run creates one, and LoRA files made elsewhere are added below."
+                        </p>
                         <a class="primary" href="/admin/training/new">
                             "Train adapter"
                         </a>
@@ -78,6 +90,46 @@ pub(super) fn versions(data: Versions) -> AnyView {
                     </div>
                 }
             })}
+        {add_form(&new)}
+    }
+    .into_any()
+}
+
+/// Adds a file that was made elsewhere.
+fn add_form(new: &FormInput) -> AnyView {
+    let name = Field {
+        name: "name",
+        label: "Name",
+        help: "Lower-case letters, digits, “-”, “_” and “.”, at most 64. A name that exists gets another version.",
+    };
+    let version = Field { name: "version", label: "Version", help: "The next number when left empty." };
+    let trigger = Field {
+        name: "trigger",
+        label: "Trigger word",
+        help: "Activates the style in a prompt, as the file's author says; may be empty.",
+    };
+    let description =
+        Field { name: "description", label: "Description", help: "One sentence for visitors; may be empty." };
+    let file = Field {
+        name: "file",
+        label: "File",
+        help: "A .safetensors file, at most 2 GiB. It is tried on the model first; a file for another model is refused.",
+    };
+    view! {
+        <section class="panel narrow" id="add" aria-labelledby="add-title">
+            <h2 id="add-title">"Add an adapter"</h2>
+            <p class="hint">
+                "A LoRA file made elsewhere: by kohya's scripts, LyCORIS, diffusers, PEFT or ComfyUI, or from a model site. The new version can be chosen on the studio's page at once."
+            </p>
+            {alert(new.general(&["name", "version", "trigger", "description", "file"]))}
+            <form method="post" enctype="multipart/form-data" action="/admin/versions/add" class="stack">
+                {name.text(new)} {version.number(new)} {trigger.text(new)} {description.text(new)}
+                // Last, so that the texts are there when it is refused on its way.
+                {file.file(new, ".safetensors")} <button type="submit" class="primary">
+                    "Add adapter"
+                </button>
+            </form>
+        </section>
     }
     .into_any()
 }

@@ -89,9 +89,9 @@ pub(crate) fn AdaptersPage(adapters: Vec<AdapterVersion>, model: ModelInfo) -> i
                 .then(|| {
                     view! {
                         <p class="sheet">
-                            "No adapters yet. Add one with "
-                            <code>"adire adapters add FILE --name NAME"</code>
-                            ", then restart the server."
+                            "No adapters yet. The admin can add a LoRA file, or train one, at "
+                            <a href="/admin/versions">"Versions"</a>
+                            "."
                         </p>
                     }
                 })}

@@ -59,6 +59,8 @@ words! {
 words! {
     /// What a row of the ledger records.
     LedgerAction {
+        /// A version is added from a file.
+        Add = "add",
         /// A version goes to production.
         Promote = "promote",
         /// An earlier version returns to production.
@@ -108,7 +110,7 @@ pub struct LedgerMove {
     pub alias: Option<String>,
     /// The version that the alias stood for before.
     pub from_version: Option<u32>,
-    /// The version that it stands for now; without an alias, the version whose stage changed.
+    /// The version that it stands for now; without an alias, the version that was added or whose stage changed.
     pub to_version: Option<u32>,
     /// The verdict on which it was decided.
     pub verdict: Option<String>,
@@ -131,6 +133,7 @@ impl LedgerMove {
         let (from, to) = (version(self.from_version), version(self.to_version));
         let alias = self.alias.as_deref().unwrap_or_default();
         match self.action {
+            LedgerAction::Add => format!("{to} added"),
             LedgerAction::Promote => format!("{to} promoted, after {from}"),
             LedgerAction::Rollback => format!("Rolled back from {from} to {to}"),
             LedgerAction::Damaged => format!("{from} damaged, {to} in production"),

@@ -9,9 +9,9 @@ use adire_engine::{
 };
 use adire_protocol::{AdapterReceipt, MetricInfo, ModelInfo, TrainingConfig, lora_tag};
 use adire_studio::{
-    AdapterFile, Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, ImageUpdate, JudgeInfo,
-    MeasureRequest, Measurements, MemoryGauge, RenderRequest, RenderStep, Rendered, TokenCounter,
-    TrainingTask, UnitOutcome,
+    AdapterFile, Backend, BackendError, BundledWords, EmbeddingFacts, EmbeddingFault, EmbeddingReader,
+    FeatureRequest, FeatureSet, ImageUpdate, JudgeInfo, MeasureRequest, Measurements, MemoryGauge,
+    RenderRequest, RenderStep, Rendered, TokenCounter, TrainingTask, UnitOutcome,
 };
 
 use crate::{
@@ -195,6 +195,27 @@ impl Backend for EngineBackend {
 
     fn bundled_words(&self) -> BundledWords {
         Arc::new(|path| adire_engine::adapter::bundled_words(path).unwrap_or_default())
+    }
+
+    fn embedding_reader(&self) -> EmbeddingReader {
+        let width = self.pipeline.text_width();
+        Arc::new(move |name, content, word| {
+            let embedding = Embedding::from_bytes(name, content).map_err(|error| match error {
+                EngineError::Adapter { message, .. } => EmbeddingFault::File(format!("The file {message}")),
+                other => EmbeddingFault::File(other.to_string()),
+            })?;
+            if embedding.width() != width {
+                return Err(EmbeddingFault::File(format!(
+                    "The file has vectors of {} numbers, but the model's text encoder needs {width}: it was made for another model.",
+                    embedding.width()
+                )));
+            }
+            let word = embedding
+                .called(word)
+                .map_err(|message| EmbeddingFault::Word(format!("The {message}. Enter another word.")))?;
+            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            Ok(EmbeddingFacts { word, vectors: count(embedding.vectors()), width: count(width) })
+        })
     }
 
     fn memory_gauge(&self) -> MemoryGauge {
@@ -484,5 +505,39 @@ mod tests {
             .map(|error| error.to_string())
             .unwrap_or_default();
         assert!(error.ends_with('.'), "{error}");
+    }
+
+    #[test]
+    fn an_embedding_is_read_if_it_has_the_models_width() {
+        let backend = EngineBackend::load(&golden("pipeline"), &LoadOptions::default()).unwrap();
+        let (reader, width) = (backend.embedding_reader(), backend.pipeline.text_width());
+        // Two vectors of zeros, as safetensors has them: the length of the header, the header, the numbers.
+        let file = |width: usize| {
+            let bytes = 2 * 4 * width;
+            let tensor =
+                format!(r#""emb_params":{{"dtype":"F32","shape":[2,{width}],"data_offsets":[0,{bytes}]}}"#);
+            let header = format!("{{{tensor}}}");
+            [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![0; bytes]].concat()
+        };
+        let read = |content: &[u8], word| reader(Path::new("my-word.safetensors"), content, word);
+        let facts = |word: &str| EmbeddingFacts {
+            word: word.to_owned(),
+            vectors: 2,
+            width: width.try_into().unwrap(),
+        };
+        assert_eq!(read(&file(width), None), Ok(facts("my-word")));
+        assert_eq!(read(&file(width), Some(" other ")), Ok(facts("other")));
+        assert!(
+            matches!(read(&file(width), Some("a:b")), Err(EmbeddingFault::Word(text)) if text.ends_with('.'))
+        );
+        for (content, words) in
+            [(file(width + 1), "made for another model."), (b"PK\x03\x04".to_vec(), "The file is a pickle")]
+        {
+            let refused = read(&content, None);
+            assert!(
+                matches!(&refused, Err(EmbeddingFault::File(text)) if text.contains(words)),
+                "{refused:?}"
+            );
+        }
     }
 }

@@ -1,22 +1,15 @@
-//! Adapter versions: how names become versions, and how a file becomes one.
+//! Adapter versions: how names become versions, and what their files do to the model.
 
-use std::{fs::File, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use adire_protocol::{
     AdapterDetail, AdapterReceipt, AdapterRef, AdapterUse, AdapterVersion, FieldError, ListedVersion,
-    MAX_NOTE_CHARS, Stage, ValidationError, VersionChange, Which,
+    MAX_NOTE_CHARS, ValidationError, VersionChange, Which,
 };
 
 use crate::{
-    AdapterFile, BackendError, Blob, LocalFile, NewAdapter, StudioError,
-    blobs::{Blobs, Staged},
-    folder::reason,
-    registry::exact,
-    shared::Shared,
-    store::Listed,
-    tasks::{blocking, detached},
-    time::now,
-    unused_blobs::remove_unused,
+    AdapterFile, BackendError, Blob, LocalFile, StudioError, blobs::Blobs, registry::exact, shared::Shared,
+    store::Listed, tasks::detached, time::now, unused_blobs::remove_unused,
 };
 
 /// How long one who asks for a receipt waits while the model is busy.
@@ -57,59 +50,6 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row.last().copied().unwrap_or_default()
-}
-
-/// Takes a file in: copies it aside, has the model try it, names it, writes the row.
-pub(crate) async fn add(shared: Arc<Shared>, new: NewAdapter) -> Result<AdapterVersion, StudioError> {
-    let plain = new.name.parse::<AdapterRef>().ok().filter(|parsed| parsed.which == Which::Newest);
-    let name = plain.ok_or_else(|| {
-        let shown: String = new.name.chars().take(80).collect();
-        StudioError::invalid(
-            "name",
-            format!("“{shown}” is not a valid adapter name; use at most 64 lower-case letters, digits, “-”, “_” or “.”."),
-        )
-    })?;
-    if new.version == Some(0) {
-        return Err(StudioError::invalid("version", "Versions start at 1."));
-    }
-    let (blobs, source) = (shared.blobs.clone(), new.path.clone());
-    let staged = blocking(move || {
-        let file = File::open(&source).map_err(|error| {
-            StudioError::Adapter(format!("{} cannot be read: {}.", source.display(), reason(&error)))
-        })?;
-        blobs.stage(file)
-    })
-    .await?;
-    let mut row = AdapterVersion {
-        name: name.name,
-        version: new.version.unwrap_or(0),
-        hash: staged.hash.clone(),
-        description: new.description.trim().to_owned(),
-        trigger: new.trigger.trim().to_owned(),
-        bytes: staged.bytes,
-        created_at: now(),
-        warning: None,
-        stage: Stage::default(),
-        aliases: Vec::new(),
-    };
-    if let Some(existing) = existing(&shared, &row).await? {
-        let mut warnings = shared.store.adapter_warnings(&shared.model.hash).await?;
-        return Ok(AdapterVersion { warning: warnings.remove(&existing.hash), ..existing });
-    }
-    let receipt = check(&shared, &staged, &new).await?;
-    if let (true, Some(warning)) = (new.strict, &receipt.warning) {
-        return Err(StudioError::Adapter(format!("{}: {warning}", new.path.display())));
-    }
-    let _keeping = shared.blobs.keeping().await;
-    row.hash = shared.blobs.keep(staged).await?;
-    shared.store.save_receipt(&row.hash, &shared.model.hash, &receipt).await?;
-    match shared.store.insert_adapter(&row).await? {
-        Some(stored) => Ok(AdapterVersion { warning: receipt.warning, ..stored }),
-        // Someone took the number since we looked: the same file is fine, another is not.
-        None => existing(&shared, &row)
-            .await?
-            .ok_or_else(|| StudioError::Storage("The version number was just taken; try again.".to_owned())),
-    }
 }
 
 /// Every version that visitors may use, with what is known of those that the model takes only in part.
@@ -157,38 +97,6 @@ pub(crate) async fn be_strict(shared: &Arc<Shared>, uses: &[AdapterUse]) -> Resu
         errors.push(FieldError { field: format!("adapters[{index}]"), message });
     }
     if errors.is_empty() { Ok(()) } else { Err(StudioError::Invalid(ValidationError(errors))) }
-}
-
-/// The existing version of this file: the requested one, or any of this name when the number
-/// was left open.
-async fn existing(shared: &Shared, row: &AdapterVersion) -> Result<Option<AdapterVersion>, StudioError> {
-    let known = shared.store.all_adapters().await?;
-    let mut same_name = known.into_iter().filter(|listed| listed.version.name == row.name);
-    if row.version == 0 {
-        // One that was deleted comes back under a new number.
-        let same = same_name.find(|listed| listed.version.hash == row.hash && listed.deleted_at.is_none());
-        return Ok(same.map(|listed| listed.version));
-    }
-    match same_name.find(|listed| listed.version.version == row.version) {
-        Some(taken) if taken.deleted_at.is_some() => Err(StudioError::Conflict(format!(
-            "{} was deleted, and version numbers are never reused. Omit the version to get the next number.",
-            taken.version.id()
-        ))),
-        Some(taken) if taken.version.hash != row.hash => {
-            Err(StudioError::AdapterExists { id: taken.version.id() })
-        }
-        same => Ok(same.map(|listed| listed.version)),
-    }
-}
-
-async fn check(shared: &Shared, staged: &Staged, new: &NewAdapter) -> Result<AdapterReceipt, StudioError> {
-    shared.worker.check_adapter(staged.path.clone()).await?.map_err(|error| match error {
-        // The model was shown our copy; people know the file by their own name for it.
-        BackendError::Failed(text) => StudioError::Adapter(
-            text.replace(&staged.path.display().to_string(), &new.path.display().to_string()),
-        ),
-        BackendError::Cancelled => StudioError::ShuttingDown,
-    })
 }
 
 /// A version with what its file does to the model. The model reads a file once, between two images.

@@ -21,6 +21,31 @@ pub type TokenCounter = Arc<dyn Fn(&str, &[(String, u32)]) -> Result<TokenCount,
 /// read. On any thread, without waiting for the backend.
 pub type BundledWords = Arc<dyn Fn(&Path) -> Vec<(String, u32)> + Send + Sync>;
 
+/// What an embedding file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddingFacts {
+    /// Its word in prompts.
+    pub word: String,
+    /// Vectors that stand for the word.
+    pub vectors: u32,
+    /// Numbers in each of them.
+    pub width: u32,
+}
+
+/// Why an embedding cannot be added: a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EmbeddingFault {
+    /// The file is not an embedding of this model.
+    File(String),
+    /// Prompts cannot hold the word.
+    Word(String),
+}
+
+/// Reads an embedding file for this model: its name, its content and the word that it is to have, otherwise its own or its
+/// name. On any thread, without waiting for the backend.
+pub type EmbeddingReader =
+    Arc<dyn Fn(&Path, &[u8], Option<&str>) -> Result<EmbeddingFacts, EmbeddingFault> + Send + Sync>;
+
 /// Bytes of the GPU's memory, free ones and all; nothing for the CPU. On any thread, without waiting for the backend.
 pub type MemoryGauge = Arc<dyn Fn() -> Option<(u64, u64)> + Send + Sync>;
 
@@ -37,6 +62,9 @@ pub trait Backend: 'static {
 
     /// What reads the words of adapter files. Asked once, after construction.
     fn bundled_words(&self) -> BundledWords;
+
+    /// What reads embedding files. Asked once, after construction.
+    fn embedding_reader(&self) -> EmbeddingReader;
 
     /// What reads the memory of the model's device. Asked once, after construction.
     fn memory_gauge(&self) -> MemoryGauge {

@@ -110,6 +110,9 @@ pub enum StudioError {
     /// A file is larger than is taken.
     #[error("{0}")]
     TooLarge(String),
+    /// A file broke off on its way in.
+    #[error("{0}")]
+    Incomplete(String),
     /// It belongs to another visitor.
     #[error("This generation belongs to another visitor; only that visitor or an admin can {what} it.")]
     NotYours {
@@ -207,6 +210,7 @@ impl StudioError {
             Self::Invalid(_)
             | Self::UnknownAdapter { .. }
             | Self::Adapter(_)
+            | Self::Incomplete(_)
             | Self::Image(_)
             | Self::Png(_) => ErrorKind::Invalid,
             Self::NotFound { .. } => ErrorKind::NotFound,

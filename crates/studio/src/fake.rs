@@ -26,9 +26,9 @@ use adire_protocol::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    AdapterFile, Backend, BackendError, BundledWords, EmbeddingFile, FeatureRequest, FeatureSet, ImageUpdate,
-    JudgeInfo, MeasureRequest, Measurements, Pixels, RenderRequest, RenderStep, Rendered, TokenCounter,
-    TrainingTask, UnitOutcome, read_pixels,
+    AdapterFile, Backend, BackendError, BundledWords, EmbeddingFacts, EmbeddingFault, EmbeddingFile,
+    EmbeddingReader, FeatureRequest, FeatureSet, ImageUpdate, JudgeInfo, MeasureRequest, Measurements,
+    Pixels, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingTask, UnitOutcome, read_pixels,
 };
 
 mod judge;
@@ -252,6 +252,22 @@ impl Backend for FakeBackend {
             let word =
                 bundled.trim().split_once(':').and_then(|(word, n)| Some((word.to_owned(), n.parse().ok()?)));
             word.into_iter().collect()
+        })
+    }
+
+    /// A file is text, `embedding:WORD:VECTORS`.
+    fn embedding_reader(&self) -> EmbeddingReader {
+        Arc::new(|_, content, named| {
+            let text = String::from_utf8_lossy(content);
+            let own = text.strip_prefix("embedding:").and_then(|rest| rest.trim().split_once(':'));
+            let expected = || EmbeddingFault::File("The file is not “embedding:WORD:VECTORS”.".to_owned());
+            let (word, vectors) = own.ok_or_else(expected)?;
+            let vectors = vectors.parse().map_err(|_| expected())?;
+            let word = named.unwrap_or(word);
+            if word.is_empty() || word.contains(':') {
+                return Err(EmbeddingFault::Word("The word must not be empty or have a colon.".to_owned()));
+            }
+            Ok(EmbeddingFacts { word: word.to_owned(), vectors, width: 768 })
         })
     }
 

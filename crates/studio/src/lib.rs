@@ -8,6 +8,7 @@
 //! `dataset` keeps images to train on; `training` is to a training run what requests and views are to a generation.
 
 mod adapters;
+mod additions;
 mod admin;
 mod alerts;
 mod backend;
@@ -78,17 +79,20 @@ mod worker;
 
 use std::{path::PathBuf, pin::Pin};
 
+pub use additions::MAX_ADAPTER_BYTES;
 pub use alerts::Delivery;
 pub use backend::{
-    AdapterFile, Backend, BackendError, BundledWords, EmbeddingFile, FeatureRequest, FeatureSet, ImageUpdate,
-    InitFiles, JudgeInfo, KnownResults, MemoryGauge, Pixels, RenderRequest, RenderStep, Rendered,
-    TokenCounter, TrainingImage, TrainingTask, UnitOutcome,
+    AdapterFile, Backend, BackendError, BundledWords, EmbeddingFacts, EmbeddingFault, EmbeddingFile,
+    EmbeddingReader, FeatureRequest, FeatureSet, ImageUpdate, InitFiles, JudgeInfo, KnownResults,
+    MemoryGauge, Pixels, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingImage, TrainingTask,
+    UnitOutcome,
 };
 pub use blobs::{Blob, BlobPlace, BlobStream, Bucket, LocalFile, download_blob};
 pub use client::{By, Client, Network, Visitor};
 pub use data_folder::DataFolder;
 pub use dataset::{Dataset, DatasetImage, ImportWarning, UploadedFile, read_dataset, sample_prompts};
 pub use decode::{Decoded, ImageUse, decode_image, decode_pixels, decode_with_alpha};
+pub use embeddings::MAX_EMBEDDING_BYTES;
 pub use error::{ErrorKind, StudioError};
 pub use events::{JobEvent, JobEventStream, JobUpdate};
 pub use image_input::{cover, cover_mask, read_image, read_pixels, size_of_request};

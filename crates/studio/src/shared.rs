@@ -6,7 +6,7 @@ use adire_protocol::{MetricInfo, ModelInfo, Tracking};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::{
-    BundledWords, MemoryGauge, TokenCounter,
+    BundledWords, EmbeddingReader, MemoryGauge, TokenCounter,
     blobs::Blobs,
     closed_stats::ClosedStats,
     dataset::DatasetStore,
@@ -26,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) model: ModelInfo,
     pub(crate) counter: TokenCounter,
     pub(crate) bundled_words: BundledWords,
+    pub(crate) embedding_reader: EmbeddingReader,
     pub(crate) device_memory: MemoryGauge,
     /// When the studio was opened.
     pub(crate) started_at: i64,

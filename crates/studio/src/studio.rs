@@ -5,6 +5,7 @@ mod comparisons;
 mod datasets;
 mod evaluations;
 mod figures;
+mod files;
 mod history;
 mod import;
 mod imported;
@@ -25,8 +26,8 @@ use std::{
 };
 
 use adire_protocol::{
-    AdapterDetail, AdapterVersion, EmbeddingRecord, Generation, GenerationRequest, ImageRecord, ModelInfo,
-    QueueStatus, TokenCount, Upload,
+    AdapterDetail, AdapterVersion, Generation, GenerationRequest, ImageRecord, ModelInfo, QueueStatus,
+    TokenCount, Upload,
 };
 use bytes::Bytes;
 use tokio::{
@@ -36,7 +37,7 @@ use tokio::{
 
 use crate::{
     Backend, BackendError, By, Caps, Client, DatabaseUrl, EventStream, FeatureRequest, FeatureSet, ImageUse,
-    JudgeInfo, LocalFile, NewAdapter, NewEmbedding, Retention, StudioError, Visitor, adapters,
+    JudgeInfo, LocalFile, Retention, StudioError, Visitor, adapters,
     blobs::{Blob, BlobPlace, Blobs},
     closed_stats::ClosedStats,
     dataset::DatasetStore,
@@ -156,8 +157,8 @@ impl Studio {
         let blobs = Blobs::open(&config.data, &config.blobs).await?;
         let store = Store::open(&config.data, config.database.as_ref()).await?;
         store.fill_stats().await?;
-        let (worker, Loaded { info: model, counter, bundled_words, device_memory, metrics }, thread) =
-            Worker::start(make).await?;
+        let (worker, loaded, thread) = Worker::start(make).await?;
+        let Loaded { info: model, counter, bundled_words, embedding_reader, device_memory, metrics } = loaded;
         let timing = Timing::new(model.native_size, store.timing(&timing_key(&model)).await?);
         let StudioConfig { caps, retention, downloads, .. } = config.clone();
         let work = Work::new(WorkConfig {
@@ -175,6 +176,7 @@ impl Studio {
             model,
             counter,
             bundled_words,
+            embedding_reader,
             device_memory,
             metrics,
             started_at: now(),
@@ -416,40 +418,6 @@ impl Studio {
     /// No such version; it is not given out; its file is lost.
     pub async fn adapter_local(&self, name: &str) -> Result<(AdapterVersion, LocalFile), StudioError> {
         adapters::local_file(self.shared(), name).await
-    }
-
-    /// Takes an adapter file in, after the image that is being made. The same file under the same name
-    /// and version (or without a version) gives the version that exists.
-    ///
-    /// # Errors
-    /// The name is wrong, the file does not fit the model, the version exists with another content.
-    pub async fn add_adapter(&self, new: NewAdapter) -> Result<AdapterVersion, StudioError> {
-        detached(adapters::add(self.shared().clone(), new)).await
-    }
-
-    /// Every embedding that prompts may name, by its word.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn embeddings(&self) -> Result<Vec<EmbeddingRecord>, StudioError> {
-        self.shared().store.embeddings().await
-    }
-
-    /// Keeps an embedding; the next image can use its word.
-    ///
-    /// # Errors
-    /// The file cannot be read, or another one has that word.
-    pub async fn add_embedding(&self, new: NewEmbedding) -> Result<EmbeddingRecord, StudioError> {
-        let shared = self.shared().clone();
-        detached(async move { crate::embeddings::add(&shared.store, &shared.blobs, new).await }).await
-    }
-
-    /// Prompts know the word no longer. The file stays, so that images made with it can be made again.
-    ///
-    /// # Errors
-    /// No embedding has that word.
-    pub async fn remove_embedding(&self, word: &str) -> Result<EmbeddingRecord, StudioError> {
-        crate::embeddings::remove(&self.shared().store, word).await
     }
 
     /// Takes no more requests, lets the running step end and leaves what is unfinished for the next start.

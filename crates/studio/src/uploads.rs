@@ -1,18 +1,13 @@
 //! Taking images in, and finding those that requests name.
 
-use std::{
-    fs::{self, File},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{fs, sync::Arc};
 
 use adire_protocol::{Defaults, GenerationRequest, GenerationSpec, Upload};
-use futures::{Stream, StreamExt};
-use tokio::io::AsyncWriteExt;
+use futures::Stream;
 
 use crate::{
     Decoded, ImageUse, InitFiles, LocalFile, Pixels, StudioError,
-    blobs::Blobs,
+    blobs::{Blobs, SizeLimit},
     client::Who,
     decode::decode_image,
     folder,
@@ -27,17 +22,11 @@ use crate::{
 /// Largest file that is taken, in bytes.
 pub const MAX_UPLOAD_BYTES: u64 = 20 << 20;
 
+const LIMIT: SizeLimit =
+    SizeLimit { bytes: MAX_UPLOAD_BYTES, of: "an image", advice: "Resize it and try again." };
+
 /// What a network may upload in terms of what a visitor may.
 const VISITORS_IN_A_NETWORK: u32 = 4;
-
-/// A file on its way in, under a name of its own in the data folder. Deleted when dropped.
-struct Received(PathBuf);
-
-impl Drop for Received {
-    fn drop(&mut self) {
-        folder::remove(&self.0);
-    }
-}
 
 /// Reads an image and keeps it as a PNG file of its pixels alone. Its bytes go to the disk as they come.
 pub(crate) async fn take<B: AsRef<[u8]>, E: std::fmt::Display>(
@@ -49,9 +38,9 @@ pub(crate) async fn take<B: AsRef<[u8]>, E: std::fmt::Display>(
     shared.disk.check_reserve()?;
     check_quota(&shared, &who).await?;
     let place = shared.decoders.line_up(&who)?;
-    let received = receive(&shared.blobs, chunks).await?;
+    let received = shared.blobs.receive(chunks, LIMIT, "The file").await?;
     let turn = place.turn().await?;
-    let (blobs, source) = (shared.blobs.clone(), received.0.clone());
+    let (blobs, source) = (shared.blobs.clone(), received.path().to_owned());
     let (staged, width, height, warnings) = blocking(move || {
         let bytes = fs::read(&source).map_err(|error| failed(&error))?;
         let Decoded { pixels, warnings } = decode_image(&bytes, used_as)?;
@@ -89,32 +78,6 @@ pub(crate) async fn in_turn<T: Send + 'static>(
         Ok(done)
     })
     .await
-}
-
-async fn receive<B: AsRef<[u8]>, E: std::fmt::Display>(
-    blobs: &Blobs,
-    chunks: impl Stream<Item = Result<B, E>>,
-) -> Result<Received, StudioError> {
-    let received = Received(blobs.incoming());
-    let path = received.0.clone();
-    let file = blocking(move || File::create_new(path).map_err(|error| failed(&error))).await?;
-    let (mut file, mut bytes) = (tokio::fs::File::from_std(file), 0);
-    let mut chunks = std::pin::pin!(chunks);
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| {
-            StudioError::Image(format!("The image was not received completely: {error}."))
-        })?;
-        bytes += chunk.as_ref().len() as u64;
-        if bytes > MAX_UPLOAD_BYTES {
-            return Err(StudioError::TooLarge(format!(
-                "The file is larger than {} MiB, the limit for an image. Resize it and try again.",
-                MAX_UPLOAD_BYTES >> 20
-            )));
-        }
-        file.write_all(chunk.as_ref()).await.map_err(|error| failed(&error))?;
-    }
-    file.flush().await.map_err(|error| failed(&error))?;
-    Ok(received)
 }
 
 fn failed(error: &std::io::Error) -> StudioError {

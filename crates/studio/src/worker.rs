@@ -18,9 +18,9 @@ use adire_protocol::{AdapterReceipt, MetricInfo, ModelInfo, TrainingConfig};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, ImageUpdate, JudgeInfo, MeasureRequest,
-    Measurements, MemoryGauge, RenderRequest, RenderStep, Rendered, StudioError, TokenCounter, TrainingTask,
-    UnitOutcome,
+    Backend, BackendError, BundledWords, EmbeddingReader, FeatureRequest, FeatureSet, ImageUpdate, JudgeInfo,
+    MeasureRequest, Measurements, MemoryGauge, RenderRequest, RenderStep, Rendered, StudioError,
+    TokenCounter, TrainingTask, UnitOutcome,
 };
 
 /// A request to the worker thread. Requests are served in order, one at a time.
@@ -96,6 +96,7 @@ pub(crate) struct Loaded {
     pub(crate) info: ModelInfo,
     pub(crate) counter: TokenCounter,
     pub(crate) bundled_words: BundledWords,
+    pub(crate) embedding_reader: EmbeddingReader,
     pub(crate) device_memory: MemoryGauge,
     pub(crate) metrics: Vec<MetricInfo>,
 }
@@ -121,8 +122,9 @@ impl Worker {
                     let backend = make()?;
                     let (info, counter) = (backend.info(), backend.token_counter());
                     let (bundled_words, device_memory) = (backend.bundled_words(), backend.memory_gauge());
-                    let metrics = backend.metrics();
-                    let loaded = Loaded { info, counter, bundled_words, device_memory, metrics };
+                    let (embedding_reader, metrics) = (backend.embedding_reader(), backend.metrics());
+                    let loaded =
+                        Loaded { info, counter, bundled_words, embedding_reader, device_memory, metrics };
                     Ok(((loaded, backend.batch()), backend))
                 });
                 let backend = match made {

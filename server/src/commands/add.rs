@@ -7,8 +7,8 @@ use std::{
 
 use adire_engine::adapter::{Adapter, ExportFormat, ModuleTable};
 use adire_runtime::EngineBackend;
-use adire_studio::{NewAdapter, Studio};
-use anyhow::Context;
+use adire_studio::{Mover, NewAdapter, Studio, StudioError};
+use anyhow::{Context, anyhow};
 use clap::Args;
 use tempfile::NamedTempFile;
 
@@ -61,24 +61,34 @@ impl AddArgs {
         let data = &self.model_and_data.data;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let added = runtime.block_on(async {
-            let studio =
-                Studio::open(config, move || EngineBackend::load(&model.path, &model.options)).await?;
+            let studio = Studio::open(config, move || EngineBackend::load(&model.path, &model.options)).await;
+            let studio = studio.map_err(while_it_serves)?;
             let file = converted.map(|bytes| keep(data, &bytes)).transpose();
             let added = match &file {
                 Ok(file) => {
                     new.path = file.as_ref().map_or(new.path, |file| file.path().to_owned());
-                    studio.add_adapter(new).await.map_err(anyhow::Error::from)
+                    studio.add_adapter_by(new, Mover::CommandLine).await.map_err(anyhow::Error::from)
                 }
-                Err(error) => Err(anyhow::anyhow!("cannot write a file in {}: {error}", data.display())),
+                Err(error) => Err(anyhow!("cannot write a file in {}: {error}", data.display())),
             };
             studio.shutdown().await;
-            added
+            anyhow::Ok(added?)
         })?;
         if let Some(warning) = &added.warning {
             eprintln!("Warning: {warning}");
         }
         let data = self.model_and_data.data.display();
         print(format_args!("Added {} to {data} (sha256 {})", added.id(), added.hash))
+    }
+}
+
+/// A running server adds files itself.
+fn while_it_serves(error: StudioError) -> anyhow::Error {
+    match error {
+        StudioError::InUse { .. } => anyhow!(
+            "{error} A running server adds the file itself: “Add adapter” on /admin/versions, or POST /admin/api/adapters."
+        ),
+        other => other.into(),
     }
 }
 

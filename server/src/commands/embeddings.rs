@@ -140,7 +140,9 @@ async fn open(data: &Path, storage: &model_args::StorageArgs) -> anyhow::Result<
     DataFolder::open_with(&storage.config(data)?)
         .await
         .map_err(|error| match error {
-            StudioError::InUse { .. } => anyhow!("{error}"),
+            StudioError::InUse { .. } => {
+                anyhow!("{error} A running server adds the file itself: /admin/embeddings, or POST /admin/api/embeddings.")
+            }
             other => other.into(),
         })
         .context("cannot open the embeddings")

@@ -249,6 +249,7 @@ fn sentence(made: &LedgerMove) -> String {
     let (from, to) = (version(made.from_version), version(made.to_version));
     let alias = made.alias.as_deref().unwrap_or_default();
     let done = match made.action {
+        LedgerAction::Add => format!("{name}@{to} added"),
         LedgerAction::Promote => format!("{name}@{to} promoted to production (before: {from})"),
         LedgerAction::Rollback => format!("{name} rolled back from {from} to {to}"),
         LedgerAction::Damaged => format!("{name}@{from} taken out of production for {to}"),

@@ -181,7 +181,7 @@ impl Sessions {
         true
     }
 
-    /// The events of a caller's session, and what wakes when there are more; `None`: no such session. Whoever follows it
+    /// The events of a caller's session, and what wakes when there are more; `None`: no such session. A reader
     /// asks again before it counts as idle.
     pub(crate) fn events(&self, caller: &str, session: &str) -> Option<(Vec<Event>, Arc<Notify>)> {
         let mut state = self.lock();

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails best where it stands")]
 
+mod adapter_files;
 mod adapters;
 mod admin;
 mod admin_pages;

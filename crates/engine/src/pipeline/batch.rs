@@ -5,8 +5,22 @@ use std::ops::ControlFlow;
 use adire_protocol::GenerationSpec;
 use candle_core::{Device, Tensor};
 
-use super::Context;
+use super::{Context, Output, StepReport};
 use crate::{NoiseSource, Result, noise::slerp};
+
+/// What a batch reports of one of its images.
+#[derive(Debug)]
+pub enum ImageUpdate {
+    /// It is being made, in calls of the model for so many images.
+    Begun {
+        /// Images of the batch that are computed together, itself included.
+        together: usize,
+    },
+    /// A step was done. A break cancels the image.
+    Step(StepReport),
+    /// It is made, or was cancelled ([`crate::EngineError::Cancelled`]). Nothing follows.
+    Ended(Result<Output>),
+}
 
 /// The images of a batch: whatever [`GenerationSpec::shares_batch`] compares is that of the first.
 #[derive(Debug)]

@@ -6,23 +6,12 @@ use adire_protocol::GenerationSpec;
 use candle_core::Tensor;
 
 use super::{
-    Context, InitImage, Output, Pipeline, StepReport, batch::Batch, passes::Passes, planned::Models,
+    Context, InitImage, Output, Pipeline,
+    batch::{Batch, ImageUpdate},
+    passes::Passes,
+    planned::Models,
 };
 use crate::{EngineError, Result};
-
-/// What a batch reports of one of its images.
-#[derive(Debug)]
-pub enum ImageUpdate {
-    /// It is being made, in calls of the model for so many images.
-    Begun {
-        /// Images of the batch that are computed together, itself included.
-        together: usize,
-    },
-    /// A step was done. A break cancels the image.
-    Step(StepReport),
-    /// It is made, or was cancelled ([`EngineError::Cancelled`]). Nothing follows.
-    Ended(Result<Output>),
-}
 
 impl Pipeline {
     /// Generates one image of each spec (`count` is ignored) in one batch, with the active adapters. `on_update` gets the place

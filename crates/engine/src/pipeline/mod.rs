@@ -22,7 +22,7 @@ use std::{
 use adire_protocol::{GenerationSpec, ModelInfo, lora_tag};
 use candle_core::{DType, Device, Tensor};
 
-pub use self::images::ImageUpdate;
+pub use self::batch::ImageUpdate;
 pub use self::init_image::{InitImage, InpaintMask};
 pub(crate) use self::planned::Models;
 use self::preview::Preview;

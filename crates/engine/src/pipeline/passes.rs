@@ -7,8 +7,7 @@ use candle_core::{DType, Tensor};
 
 use super::{
     Pipeline, StepReport,
-    batch::Batch,
-    images::ImageUpdate,
+    batch::{Batch, ImageUpdate},
     init_image::{self, InitImage},
     planned::Models,
     upscale,

@@ -10,6 +10,7 @@ mod handle;
 mod local;
 mod place;
 mod reach;
+mod receive;
 mod s3;
 mod staged;
 mod verify;
@@ -32,6 +33,7 @@ use errors::{again, failed, is_there, unreadable};
 pub use handle::{Blob, BlobStream};
 pub use local::LocalFile;
 pub use place::Bucket;
+pub(crate) use receive::{Received, SizeLimit};
 pub use s3::download_blob;
 pub(crate) use staged::Staged;
 

@@ -31,26 +31,29 @@ impl Drop for Staged {
 
 impl Staged {
     /// Copies what `from` gives to `path`, where nothing is yet.
-    pub(super) fn write(path: PathBuf, mut from: impl Read) -> Result<Self, StudioError> {
+    pub(super) fn write(path: PathBuf, from: impl Read) -> Result<Self, StudioError> {
         let mut staged = Self { path, hash: String::new(), bytes: 0 };
-        let mut copy = || -> io::Result<Sha256> {
+        let copy = || -> io::Result<()> {
             let mut file = File::create_new(&staged.path)?;
-            let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
-            loop {
-                let read = from.read(&mut buffer)?;
-                if read == 0 {
-                    break;
-                }
-                hasher.update(&buffer[..read]);
-                file.write_all(&buffer[..read])?;
-                staged.bytes += read as u64;
-            }
+            (staged.hash, staged.bytes) = pass(from, &mut file)?;
             // Content before name: a name in the store always stands for a whole file, even after a power cut.
-            file.sync_all()?;
-            Ok(hasher)
+            file.sync_all()
         };
-        let hasher = copy().map_err(|error| file_failed(&error))?;
-        staged.hash = hex::encode(hasher.finalize());
+        copy().map_err(|error| file_failed(&error))?;
+        Ok(staged)
+    }
+
+    /// Takes over a file that was written to `path`.
+    pub(super) fn adopt(path: PathBuf) -> Result<Self, StudioError> {
+        let mut staged = Self { path, hash: String::new(), bytes: 0 };
+        let mut read = || -> io::Result<()> {
+            // Not every system syncs a file that was opened for reading alone.
+            let mut file = File::options().read(true).write(true).open(&staged.path)?;
+            (staged.hash, staged.bytes) = pass(&mut file, io::sink())?;
+            // As above.
+            file.sync_all()
+        };
+        read().map_err(|error| file_failed(&error))?;
         Ok(staged)
     }
 
@@ -75,6 +78,20 @@ impl Staged {
             sync_folder(folder)
         };
         rename().map_err(|error| file_failed(&error))
+    }
+}
+
+/// Passes bytes on; their hash and how many they are.
+fn pass(mut from: impl Read, mut to: impl Write) -> io::Result<(String, u64)> {
+    let (mut hasher, mut buffer, mut bytes) = (Sha256::new(), vec![0; 1 << 16], 0);
+    loop {
+        let read = from.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((hex::encode(hasher.finalize()), bytes));
+        }
+        hasher.update(&buffer[..read]);
+        to.write_all(&buffer[..read])?;
+        bytes += read as u64;
     }
 }
 

@@ -7,8 +7,8 @@ use adire_protocol::{
     DatasetChange, DatasetImageRecord, DatasetRecord, DatasetSummary, MAX_CAPTION_BYTES,
     MAX_DATASET_NAME_CHARS, NewDataset,
 };
-use futures::{Stream, StreamExt};
-use tokio::{io::AsyncWriteExt, sync::Mutex};
+use futures::Stream;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
@@ -24,14 +24,15 @@ use super::{
 };
 use crate::{
     StudioError,
-    blobs::Blobs,
+    blobs::{Blobs, SizeLimit},
     store::{DatasetImageRow, DatasetRow, Store},
     tasks::blocking,
     time::now,
 };
 
-/// Maximum size of one uploaded file, in bytes. For archives; images have a lower limit.
-const MAX_FILE_BYTES: u64 = 4 << 30;
+/// Maximum size of one uploaded file. For archives; images have a lower limit.
+const LIMIT: SizeLimit =
+    SizeLimit { bytes: 4 << 30, of: "a file of a dataset", advice: "Split it and try again." };
 /// Warnings that are kept; the newest ones, and how many there were before them.
 const MAX_WARNINGS: usize = 1000;
 /// What the dataset of a kohya project's class images is called, after the dataset's own name.
@@ -107,32 +108,13 @@ impl DatasetStore {
         if row.hash.is_some() { Err(StudioError::Frozen { name: row.name }) } else { Ok(row) }
     }
 
-    /// Takes a file's bytes in as they come.
+    /// Receives a file as its bytes come.
     pub(crate) async fn receive<B: AsRef<[u8]>, E: std::fmt::Display>(
         &self,
         name: &str,
         chunks: impl Stream<Item = Result<B, E>>,
     ) -> Result<UploadedFile, StudioError> {
-        let (blobs, owned) = (self.blobs.clone(), name.to_owned());
-        let (incoming, file) = blocking(move || UploadedFile::create(&blobs, &owned)).await?;
-        let mut file = tokio::fs::File::from_std(file);
-        let mut bytes = 0u64;
-        let mut chunks = std::pin::pin!(chunks);
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| {
-                StudioError::Image(format!("{} was not received completely: {error}.", incoming.name()))
-            })?;
-            bytes += chunk.as_ref().len() as u64;
-            if bytes > MAX_FILE_BYTES {
-                return Err(StudioError::Image(format!(
-                    "{} is larger than {MAX_FILE_BYTES} bytes; split it.",
-                    incoming.name()
-                )));
-            }
-            file.write_all(chunk.as_ref()).await.map_err(|error| incoming.failed(&error))?;
-        }
-        file.flush().await.map_err(|error| incoming.failed(&error))?;
-        Ok(incoming)
+        UploadedFile::receive(&self.blobs, name, chunks, LIMIT).await
     }
 
     /// Adds uploaded images, captions and archives of both.

@@ -1,34 +1,43 @@
-//! Files that were uploaded for a dataset.
+//! Files that an admin uploaded.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, path::Path};
+
+use futures::Stream;
 
 use super::names::clean;
-use crate::{StudioError, blobs::Blobs, folder};
+use crate::{
+    StudioError,
+    blobs::{Blobs, Received, SizeLimit},
+};
 
-/// A file on its way into a dataset: on the disk, without a name of its own. Deleted when dropped.
+/// A file that was uploaded: on the disk, called as its sender called it. Deleted when dropped.
 #[derive(Debug)]
 pub struct UploadedFile {
     name: String,
-    path: PathBuf,
-}
-
-impl Drop for UploadedFile {
-    fn drop(&mut self) {
-        // Nobody needs it any more; what was kept of it is a blob.
-        folder::remove(&self.path);
-    }
+    received: Received,
 }
 
 impl UploadedFile {
+    /// An empty one, to be written to. Blocks.
     pub(super) fn create(blobs: &Blobs, name: &str) -> Result<(Self, File), StudioError> {
-        let name = Some(clean(name)).filter(|name| !name.is_empty());
-        let this =
-            Self { name: name.unwrap_or_else(|| "a file without a name".to_owned()), path: blobs.incoming() };
-        let file = File::create_new(&this.path).map_err(|error| this.failed(&error))?;
-        Ok((this, file))
+        let name = shown(name);
+        let (received, file) = Received::create(blobs, &name)?;
+        Ok((Self { name, received }, file))
+    }
+
+    /// Receives a file as its bytes come.
+    ///
+    /// # Errors
+    /// The bytes break off, are more than `limit` takes, or cannot be written.
+    pub(crate) async fn receive<B: AsRef<[u8]>, E: std::fmt::Display>(
+        blobs: &Blobs,
+        name: &str,
+        chunks: impl Stream<Item = Result<B, E>>,
+        limit: SizeLimit,
+    ) -> Result<Self, StudioError> {
+        let name = shown(name);
+        let received = blobs.receive(chunks, limit, &name).await?;
+        Ok(Self { name, received })
     }
 
     /// As it is called, with the folders it lay in.
@@ -36,16 +45,20 @@ impl UploadedFile {
         &self.name
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    pub(crate) fn path(&self) -> &Path {
+        self.received.path()
     }
 
-    pub(super) fn failed(&self, error: &std::io::Error) -> StudioError {
-        folder::failed(format_args!("{} could not be kept", self.name), error)
+    pub(crate) fn into_received(self) -> Received {
+        self.received
     }
 
     pub(super) fn is_archive(&self) -> bool {
         let lower = self.name.to_lowercase();
         lower.ends_with(".zip")
     }
+}
+
+fn shown(name: &str) -> String {
+    Some(clean(name)).filter(|name| !name.is_empty()).unwrap_or_else(|| "a file without a name".to_owned())
 }

@@ -151,7 +151,8 @@ pub(crate) fn stages(
             LedgerAction::Reject => (Stage::Rejected, Stage::Rejected),
             LedgerAction::Archive => (Stage::Archived, Stage::Archived),
             LedgerAction::Reopen => (Stage::Candidate, Stage::Candidate),
-            LedgerAction::SetAlias | LedgerAction::DeleteAlias => continue,
+            // What was added is a candidate.
+            LedgerAction::Add | LedgerAction::SetAlias | LedgerAction::DeleteAlias => continue,
         };
         stages.extend(from_version.map(|version| (version, from)));
         stages.extend(to_version.map(|version| (version, to)));

@@ -2,10 +2,15 @@
 
 use std::collections::HashMap;
 
-use adire_protocol::{AdapterReceipt, AdapterVersion, PRODUCTION, Stage, VersionChange};
+use adire_protocol::{AdapterReceipt, AdapterVersion, LedgerAction, PRODUCTION, Stage, VersionChange};
 
-use super::{Store, decode, encode, ledger::aliases_of, shadows::forget_version, sql, storage};
-use crate::StudioError;
+use super::{
+    Store, decode, encode,
+    ledger::{aliases_of, append},
+    shadows::forget_version,
+    sql, storage,
+};
+use crate::{StudioError, ledger::Draft};
 
 row! {
     pub(super) struct AdapterRow {
@@ -31,6 +36,13 @@ pub(crate) struct Listed {
     pub(crate) downloads: bool,
     pub(crate) deleted_at: Option<i64>,
     pub(crate) note: String,
+}
+
+/// Who added a version, and the name of the file.
+#[derive(Clone, Debug)]
+pub(crate) struct Addition {
+    pub(crate) who: String,
+    pub(crate) file: String,
 }
 
 impl From<AdapterRow> for Listed {
@@ -166,11 +178,15 @@ impl Store {
     ///
     /// On PostgreSQL two at once may compute the same next number; the one that comes second inserts nothing and tries
     /// the next one.
+    ///
+    /// `addition`: what the ledger keeps of it, in the same transaction.
     pub(crate) async fn insert_adapter(
         &self,
         new: &AdapterVersion,
+        addition: Option<&Addition>,
     ) -> Result<Option<AdapterVersion>, StudioError> {
         for _ in 0..TRIES {
+            let mut change = self.change_alone().await?;
             let rows: Vec<AdapterRow> = sqlx::query_as(sql(format!(
                 "INSERT INTO adapter_versions (name, version, hash, description, trigger_words, bytes, created_at) \
                  SELECT $1, CASE WHEN $2 > 0 THEN $2 ELSE COALESCE(MAX(version), 0) + 1 END, $3, $4, $5, $6, $7 \
@@ -184,12 +200,26 @@ impl Store {
             .bind(&new.trigger)
             .bind(new.bytes.cast_signed())
             .bind(new.created_at)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *change)
             .await
             .map_err(storage)?;
-            if let Some(row) = rows.into_iter().next() {
-                return Ok(Some(row.into()));
+            if let Some(stored) = rows.into_iter().next().map(AdapterVersion::from) {
+                if let Some(Addition { who, file }) = addition {
+                    let draft = Draft {
+                        action: LedgerAction::Add,
+                        alias: None,
+                        from: None,
+                        to: Some(stored.version),
+                        verdict: None,
+                        reason: file.clone(),
+                    };
+                    append(&mut change, &stored.name, (stored.created_at, who), |_| Ok(draft)).await?;
+                }
+                change.commit().await.map_err(storage)?;
+                return Ok(Some(stored));
             }
+            // Now, so that the next try does not wait for it.
+            change.rollback().await.map_err(storage)?;
             if new.version != 0 {
                 break;
             }

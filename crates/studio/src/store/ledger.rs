@@ -106,36 +106,7 @@ impl Store {
         decide: impl FnOnce(&Book) -> Result<Draft, StudioError> + Send,
     ) -> Result<LedgerMove, StudioError> {
         let mut change = self.change_alone().await?;
-        let book = book(&mut change, name).await?;
-        if let Some(number) = book.unreadable {
-            return Err(ledger::unreadable(name, number));
-        }
-        let draft = decide(&book)?;
-        let Head { moves, digest: previous } = book.head.clone().unwrap_or_default();
-        let mut made = LedgerMove {
-            number: moves + 1,
-            at,
-            who: who.to_owned(),
-            name: name.to_owned(),
-            action: draft.action,
-            alias: draft.alias,
-            from_version: draft.from,
-            to_version: draft.to,
-            verdict_digest: draft
-                .verdict
-                .as_ref()
-                .and_then(|id| book.verdict(id))
-                .map(|of| of.digest.clone()),
-            verdict: draft.verdict,
-            reason: draft.reason,
-            previous_digest: previous,
-            digest: String::new(),
-        };
-        made.digest = digest(&made)?;
-        insert(&mut change, &made).await?;
-        advance_head(&mut change, &made).await?;
-        point(&mut change, &made).await?;
-        follow_move(&mut change, &made).await?;
+        let made = append(&mut change, name, (at, who), decide).await?;
         change.commit().await.map_err(storage)?;
         Ok(made)
     }
@@ -165,7 +136,7 @@ impl Store {
     pub(super) async fn standing(&self) -> Result<Standing, StudioError> {
         let moves: Vec<(String, String, Option<i64>, Option<i64>)> = sqlx::query_as(
             "SELECT name, action, from_version, to_version FROM moves \
-             WHERE action NOT IN ('set_alias', 'delete_alias') ORDER BY name, number",
+             WHERE action NOT IN ('add', 'set_alias', 'delete_alias') ORDER BY name, number",
         )
         .fetch_all(&self.pool)
         .await
@@ -257,6 +228,42 @@ async fn book(reading: &mut Transaction<'_, Any>, name: &str) -> Result<Book, St
         head: head.map(|(moves, digest)| Head { moves: moves.cast_unsigned(), digest }),
         verdicts: verdicts.into_iter().flatten().collect(),
     })
+}
+
+/// As [`Store::append_move`], in a transaction of [`Store::change_alone`].
+pub(super) async fn append(
+    change: &mut Transaction<'_, Any>,
+    name: &str,
+    (at, who): (i64, &str),
+    decide: impl FnOnce(&Book) -> Result<Draft, StudioError> + Send,
+) -> Result<LedgerMove, StudioError> {
+    let book = book(change, name).await?;
+    if let Some(number) = book.unreadable {
+        return Err(ledger::unreadable(name, number));
+    }
+    let draft = decide(&book)?;
+    let Head { moves, digest: previous } = book.head.clone().unwrap_or_default();
+    let mut made = LedgerMove {
+        number: moves + 1,
+        at,
+        who: who.to_owned(),
+        name: name.to_owned(),
+        action: draft.action,
+        alias: draft.alias,
+        from_version: draft.from,
+        to_version: draft.to,
+        verdict_digest: draft.verdict.as_ref().and_then(|id| book.verdict(id)).map(|of| of.digest.clone()),
+        verdict: draft.verdict,
+        reason: draft.reason,
+        previous_digest: previous,
+        digest: String::new(),
+    };
+    made.digest = digest(&made)?;
+    insert(change, &made).await?;
+    advance_head(change, &made).await?;
+    point(change, &made).await?;
+    follow_move(change, &made).await?;
+    Ok(made)
 }
 
 async fn insert(change: &mut Transaction<'_, Any>, made: &LedgerMove) -> Result<(), StudioError> {

@@ -51,7 +51,7 @@ use tokio::sync::Mutex;
 
 use sql::{Kind, Place};
 
-pub(crate) use adapters::Listed;
+pub(crate) use adapters::{Addition, Listed};
 pub(crate) use alerts::{NewAlert, Observed};
 pub(crate) use comparisons::{ComparisonRow, VoteResult};
 pub(crate) use datasets::{DatasetImageRow, DatasetRow};
@@ -89,7 +89,7 @@ macro_rules! same {
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [Step; 32] = [
+const STEPS: [Step; 33] = [
     same!(1, "studio", "0001_studio.sql"),
     same!(2, "uploads and receipts", "0002_uploads_and_receipts.sql"),
     same!(3, "datasets and training", "0003_datasets_and_training.sql"),
@@ -187,6 +187,7 @@ const STEPS: [Step; 32] = [
         include_str!("../../migrations/postgres/0036_evidence_of_moves.sql"),
     ),
     same!(37, "kept steps", "0037_kept_steps.sql"),
+    same!(38, "additions in the ledger", "0038_additions_in_the_ledger.sql"),
 ];
 
 /// The key of the advisory lock that a studio holds on its PostgreSQL database: “adire”.
@@ -554,7 +555,7 @@ mod tests {
                 stage: Default::default(),
                 aliases: Vec::new(),
             };
-            match store.insert_adapter(&new).await {
+            match store.insert_adapter(&new, None).await {
                 Ok(version) => {
                     assert!(version.is_some());
                     stored += 1;

@@ -275,7 +275,9 @@ pub(super) async fn follow_move(
     let (name, number) = (&made.name, made.number);
     let version = |version: Option<u32>| version.map_or_else(|| "nothing".to_owned(), |v| format!("v{v}"));
     let what = match made.action {
-        LedgerAction::SetAlias | LedgerAction::DeleteAlias | LedgerAction::Reopen => return Ok(()),
+        LedgerAction::Add | LedgerAction::SetAlias | LedgerAction::DeleteAlias | LedgerAction::Reopen => {
+            return Ok(());
+        }
         _ if made.alias.as_deref() == Some(PRODUCTION) && is_challenger => {
             format!("{name}@v{challenger} went to production")
         }

@@ -252,7 +252,7 @@ async fn next_versions_asked_for_at_once_are_all_given() {
                 stage: Default::default(),
                 aliases: Vec::new(),
             };
-            assert!(store.insert_adapter(&new).await.unwrap().is_some());
+            assert!(store.insert_adapter(&new, None).await.unwrap().is_some());
         }
     };
     futures::future::join_all((0..8).map(|worker| add(store.clone(), worker))).await;

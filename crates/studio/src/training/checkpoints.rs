@@ -2,15 +2,14 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use adire_protocol::AdapterVersion;
 
-use crate::{NewAdapter, StudioError, adapters, folder::failed, shared::Shared, tasks::blocking, time::now};
+use crate::{NewAdapter, StudioError, additions, folder::failed, shared::Shared, tasks::blocking, time::now};
 
 /// Folder of them in the folder of a run.
 pub const STEPS_FOLDER: &str = "steps";
@@ -55,13 +54,8 @@ pub(crate) async fn put_aside(shared: &Arc<Shared>, run: &str, step: u32) -> Res
     if shared.store.checkpoint(run, step).await?.is_some() {
         return Ok(());
     }
-    let (blobs, source) = (shared.blobs.clone(), file_of(shared, run, step));
-    let staged = blocking(move || {
-        let file = File::open(&source)
-            .map_err(|error| failed(format!("{} cannot be read", source.display()), &error))?;
-        blobs.stage(file)
-    })
-    .await?;
+    let source = file_of(shared, run, step);
+    let staged = shared.blobs.stage_file(&source, StudioError::Storage).await?;
     let _keeping = shared.blobs.keeping().await;
     let hash = shared.blobs.keep(staged).await?;
     shared.store.insert_checkpoint(run, step, &hash, now()).await
@@ -98,7 +92,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, id: &str, step: u32) -> Result<Ada
         trigger,
         strict: false,
     };
-    let version = adapters::add(shared.clone(), new).await;
+    let version = additions::add(shared.clone(), new, None).await;
     drop(aside);
     let version = version?;
     shared.store.insert_kept_step(&version.id(), &job.id, step).await?;

@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use super::kind::{Entry, Kind, OnDevice, Progressed, Run, Turn, Wait, behind};
 use crate::{
     AdapterFile, KnownResults, NewAdapter, StudioError, TrainingImage, TrainingTask, UnitOutcome, adapters,
+    additions,
     blobs::Local,
     dataset::text_of,
     folder::reason,
@@ -253,7 +254,7 @@ impl TrainingRun {
                 let (name, trigger) = (begun.name.clone(), begun.trigger.clone());
                 let new =
                     NewAdapter { name, version: None, path: adapter, description, trigger, strict: false };
-                self.version = Some(adapters::add(shared.clone(), new).await?.id());
+                self.version = Some(additions::add(shared.clone(), new, None).await?.id());
                 return Ok(Progressed::Done);
             }
         }

@@ -4,14 +4,11 @@ use adire_protocol::DatasetRecord;
 use adire_studio::{Studio, UploadedFile};
 use axum::{
     Json,
-    extract::{
-        Multipart, State,
-        multipart::{MultipartError, MultipartRejection},
-    },
-    http::StatusCode,
+    extract::{Multipart, State, multipart::MultipartRejection},
 };
 
 use crate::{
+    admin::one_file::{self, Purpose, broken},
     error::{Problem, ProblemKind},
     extract::Segment,
 };
@@ -37,7 +34,7 @@ const MAX_FILES: usize = 30_000;
         (status = 400, description = "The form was not received completely", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Dataset not found", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The dataset is frozen", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too many files or bytes at once", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Too many files, a file larger than 4294967296 bytes, or more than 8589934592 bytes at once", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not a multipart form", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "No file was sent, or too many images", body = Problem, content_type = "application/problem+json"),
     )
@@ -74,20 +71,10 @@ pub(crate) async fn receive(studio: &Studio, form: &mut Multipart) -> Result<Vec
             let sentence = format!("More than {MAX_FILES} files in one request; send fewer, or a zip file.");
             return Err(Problem::new(ProblemKind::TooLarge, sentence));
         }
-        files.push(studio.receive(&name, field).await?);
+        files.push(one_file::receive(studio, Purpose::Dataset, &name, field).await?);
     }
     if files.is_empty() {
         return Err(Problem::field("files", "No file was sent; choose images or a zip file."));
     }
     Ok(files)
-}
-
-fn broken(error: &MultipartError) -> Problem {
-    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(
-            ProblemKind::TooLarge,
-            "The files are more than this address takes; send fewer at once.",
-        );
-    }
-    Problem::new(ProblemKind::Unreadable, format!("The files did not arrive whole: {}.", error.body_text()))
 }

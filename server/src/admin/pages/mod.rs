@@ -6,6 +6,7 @@ pub(crate) mod alerts;
 pub(crate) mod comparisons;
 pub(crate) mod control;
 pub(crate) mod datasets;
+pub(crate) mod embeddings;
 pub(crate) mod evaluations;
 pub(crate) mod flags;
 pub(crate) mod monitoring;
@@ -22,6 +23,7 @@ use adire_app::{
     admin::{AdminAccess, AdminPage, FormInput, admin_live, admin_shell},
     percent_encoded,
 };
+use adire_protocol::FieldError;
 use adire_studio::ErrorKind;
 use axum::{
     body::Body,
@@ -93,6 +95,13 @@ async fn live_part(state: AppState, page: AdminPage, parts: Parts) -> Response {
 async fn refuse(state: AppState, page: AdminPage, parts: Parts, kind: ErrorKind) -> Response {
     let status = page.problem().is_none().then(|| ProblemKind::from(kind).status());
     answer(state, page, parts, status).await
+}
+
+/// Puts what is wrong with a form with a file beside what was typed; the status of the answer.
+fn put_back(typed: &mut FormInput, problem: Problem) -> Option<StatusCode> {
+    let general = FieldError { field: String::new(), message: problem.detail };
+    typed.errors = if problem.errors.is_empty() { vec![general] } else { problem.errors };
+    StatusCode::from_u16(problem.status).ok()
 }
 
 /// Leads to a page.

@@ -7,17 +7,63 @@ use adire_protocol::{
 };
 use adire_studio::{Mover, Studio, StudioError};
 use axum::{
-    extract::{Query, State},
+    extract::{Multipart, Query, State, multipart::MultipartRejection},
     http::{StatusCode, request::Parts},
     response::Response,
 };
 
-use super::{Posted, answer, refuse, to};
-use crate::{admin::api::registry::time_of, error::Problem, extract::Segment, state::AppState};
+use super::{Posted, answer, put_back, refuse, to};
+use crate::{
+    admin::api::{adapters, registry::time_of},
+    error::Problem,
+    extract::Segment,
+    layers::visitor::accepts_html,
+    state::AppState,
+};
 
-pub(crate) async fn list(State(state): State<AppState>, parts: Parts) -> Response {
-    let page = AdminPage::versions(&state.studio, None).await;
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Query(query): Query<Vec<(String, String)>>,
+    parts: Parts,
+) -> Response {
+    let flash = added(&state.studio, &FormInput::from_pairs(query)).await;
+    let page = AdminPage::versions(&state.studio, flash, FormInput::default()).await;
     answer(state, page, parts, None).await
+}
+
+/// What the form for a file did, as the address says that it leads to.
+async fn added(studio: &Studio, query: &FormInput) -> Option<String> {
+    let (done, id) = (query.get("done"), query.get("version"));
+    // An address that somebody else wrote names no version.
+    let version = studio.adapters().await.ok()?.into_iter().find(|version| version.id() == id)?;
+    let warning = version.warning.map(|warning| format!(" {warning}")).unwrap_or_default();
+    match done {
+        "added" => Some(format!("{id} added. It can be chosen on the studio's page now.{warning}")),
+        "known" => Some(format!("Nothing added: {id} is this file already.{warning}")),
+        _ => None,
+    }
+}
+
+/// The form for a file.
+pub(crate) async fn add(
+    State(state): State<AppState>,
+    parts: Parts,
+    form: Result<Multipart, MultipartRejection>,
+) -> Result<Response, Problem> {
+    let mut typed = FormInput::default();
+    match adapters::take(&state.studio, &parts.headers, form, &mut typed.values).await {
+        Ok((version, is_new)) => {
+            let done = if is_new { "added" } else { "known" };
+            Ok(to(format!("/admin/versions?done={done}&version={}", version.id())))
+        }
+        Err(problem) if accepts_html(&parts.headers) => {
+            let status = put_back(&mut typed, problem);
+            let page = AdminPage::versions(&state.studio, None, typed).await;
+            let status = status.filter(|_| page.problem().is_none());
+            Ok(answer(state, page, parts, status).await)
+        }
+        Err(problem) => Err(problem),
+    }
 }
 
 pub(crate) async fn show(
@@ -57,7 +103,8 @@ pub(crate) async fn change(
     match act(&state.studio, form.get("version"), &form).await? {
         Ok(()) => Ok(to("/admin/versions")),
         Err(error) => {
-            let page = AdminPage::versions(&state.studio, Some(error.to_string())).await;
+            let page =
+                AdminPage::versions(&state.studio, Some(error.to_string()), FormInput::default()).await;
             Ok(refuse(state, page, parts, error.kind()).await)
         }
     }

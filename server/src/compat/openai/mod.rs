@@ -32,7 +32,6 @@ use crate::{
     extract::{OriginOf, Segment, parse},
     state::AppState,
     submission::Program,
-    time::now,
 };
 
 /// What a client sends when it repeats a request.
@@ -221,7 +220,8 @@ impl Call {
 /// Whether a repetition of the request that has begun this generation joins it. One that failed is tried again.
 fn is_joined(generation: &Generation, repeated: Repeated) -> bool {
     let ended = generation.finished_at.filter(|_| repeated != Repeated::ByKey);
-    generation.state != GenerationState::Failed && ended.is_none_or(|ended| now() - ended < JOINED_FOR_MS)
+    generation.state != GenerationState::Failed
+        && ended.is_none_or(|ended| adire_studio::time::now() - ended < JOINED_FOR_MS)
 }
 
 /// `512x512`.

@@ -11,10 +11,7 @@ pub(super) fn fill(
     with_hires: bool,
     notes: &mut Vec<String>,
 ) {
-    let Some(read) = parse(text) else {
-        notes.push("infotext was ignored: it has no parameters.".to_owned());
-        return;
-    };
+    let Some(read) = parse(text) else { return };
     if request.prompt.is_empty() {
         request.prompt = read.prompt;
         request.adapters = read.adapters;

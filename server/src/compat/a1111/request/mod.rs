@@ -2,13 +2,11 @@
 //! A1111 ignores unknown ones, and what would have changed the image is noted in the answer's `info`.
 
 mod files;
+mod hires;
 mod infotext;
 mod notes;
 
-use adire_protocol::{
-    Defaults, GenerationRequest, HiresRequest, HiresUpscaler, Rng, SamplerName, Schedule,
-    a1111_request_sampling,
-};
+use adire_protocol::{Defaults, GenerationRequest, Rng, SamplerName, Schedule, a1111_request_sampling};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -224,42 +222,6 @@ impl Request {
         notes.extend(self.note_of_eta(sampling.sampler));
         Ok((Some(sampling.into()), Some(sampling.schedule)))
     }
-
-    fn hires(&self, (width, height): (u32, u32), step: u32, notes: &mut Vec<String>) -> HiresRequest {
-        let step = step.max(1);
-        let rounded = |side: u32| side / step * step;
-        let part = |of: u32, side: u32, other: u32| {
-            let part = u64::from(of) * u64::from(side) / u64::from(other.max(1));
-            u32::try_from(part).unwrap_or(u32::MAX)
-        };
-        let size = match (self.hr_resize_x.unwrap_or_default(), self.hr_resize_y.unwrap_or_default()) {
-            (0, 0) => None,
-            (x, 0) => Some((rounded(x), rounded(part(x, height, width)))),
-            (0, y) => Some((rounded(part(y, width, height)), rounded(y))),
-            (x, y) => {
-                // A1111 covers the size and cuts off what is beyond it.
-                let is_wider = u64::from(x) * u64::from(height) > u64::from(y) * u64::from(width);
-                let covering =
-                    if is_wider { (x, part(x, height, width)) } else { (part(y, width, height), y) };
-                let covering = (rounded(covering.0), rounded(covering.1));
-                if covering != (rounded(x), rounded(y)) {
-                    let (to_x, to_y) = covering;
-                    notes.push(format!(
-                        "hr_resize_x and hr_resize_y have another shape than the image: it was enlarged to {to_x} × {to_y} and not cropped."
-                    ));
-                }
-                Some(covering)
-            }
-        };
-        HiresRequest {
-            scale: self.hr_scale.filter(|_| size.is_none()),
-            width: size.map(|(width, _)| width),
-            height: size.map(|(_, height)| height),
-            denoising_strength: self.denoising_strength,
-            steps: self.hr_second_pass_steps.filter(|steps| *steps > 0),
-            upscaler: self.hr_upscaler.as_deref().map(HiresUpscaler::from_label),
-        }
-    }
 }
 
 /// A name that was chosen; A1111's menus have “None”.
@@ -285,7 +247,7 @@ fn least_strength(steps: u32) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use adire_protocol::Sampler;
+    use adire_protocol::{HiresRequest, HiresUpscaler, Sampler};
     use serde_json::json;
 
     use super::*;
@@ -359,24 +321,6 @@ mod tests {
     }
 
     #[test]
-    fn hires_sizes_follow_the_shape_of_the_image() {
-        let sized = |x: u32, y: u32| {
-            let body = json!({
-                "enable_hr": true, "hr_resize_x": x, "hr_resize_y": y, "width": 512, "height": 768, "hr_scale": 2,
-            });
-            let Translated { ask, notes, .. } = translated(body, Options::default());
-            let hires = ask.request.hires.unwrap();
-            (hires.width, hires.height, hires.scale, notes.len())
-        };
-        assert_eq!(sized(1000, 0), (Some(1000), Some(1496), None, 0));
-        assert_eq!(sized(0, 1100), (Some(728), Some(1096), None, 0));
-        assert_eq!(sized(1024, 1536), (Some(1024), Some(1536), None, 0));
-        assert_eq!(sized(1024, 1024), (Some(1024), Some(1536), None, 1));
-        assert_eq!(sized(600, 1536), (Some(1024), Some(1536), None, 1));
-        assert_eq!(sized(0, 0), (None, None, Some(2.0), 0));
-    }
-
-    #[test]
     fn a_scheduler_without_a_sampler_is_for_the_models_own() {
         let of = |scheduler: &str| {
             let Translated { ask, notes, .. } =
@@ -423,7 +367,6 @@ mod tests {
             (json!({"s_churn": 1}), "s_churn"),
             (json!({"override_settings": {"sd_vae": "kl-f8"}}), "sd_vae of override_settings"),
             (json!({"override_settings": {"eta_noise_seed_delta": 31337}}), "eta_noise_seed_delta"),
-            (json!({"infotext": "nothing to read"}), "infotext"),
         ] {
             let notes = notes(more);
             assert!(notes.len() == 1 && notes[0].starts_with(start), "{start}: {notes:?}");
