@@ -57,14 +57,14 @@ fn table(rules: Vec<AlertRule>) -> AnyView {
         let what = match rule.measure {
             AlertMeasure::FailedShare => "failed",
             AlertMeasure::CancelledShare => "cancelled",
-            AlertMeasure::SecondsP95 => "time, 95%",
-            AlertMeasure::WaitP95 => "wait, 95%",
+            AlertMeasure::SecondsP95 => "p95 time",
+            AlertMeasure::WaitP95 => "p95 wait",
         };
         let of = rule.version.clone().unwrap_or_else(|| "all generations".to_owned());
         let (word, class) = match (rule.muted_until, rule.firing, rule.value) {
             (Some(_), ..) => ("Muted", "badge queued"),
             (None, true, _) => ("Firing", "badge failed"),
-            (None, false, Some(_)) => ("Fine", "badge done"),
+            (None, false, Some(_)) => ("OK", "badge done"),
             (None, false, None) => ("Too few generations", "badge queued"),
         };
         let value = rule.value.map_or_else(|| "–".to_owned(), |value| rule.measure.show(value));

@@ -195,7 +195,7 @@ fn numbers(total: &Figures, share: f64, started_at: i64) -> AnyView {
                 note(format!("95%: {}, 99%: {}", of(total.seconds, |p| p.p95), of(total.seconds, |p| p.p99))),
             )}
             {figure(
-                "Queue wait, 95%",
+                "p95 queue wait",
                 of(total.wait, |p| p.p95),
                 note(format!("median {}", of(total.wait, |p| p.p50))),
             )}

@@ -422,7 +422,7 @@ fn single_files_that_cannot_be_used_say_why() {
         ("down_blocks.0.resnets.0.conv1.weight", "is one part of a model in Hugging Face layout"),
         ("model_ema.diffusion_modelout0weight", "holds only EMA weights"),
         ("model.diffusion_model.out.0.weight", "has no autoencoder"),
-        ("something", "is no Stable Diffusion 1.x checkpoint"),
+        ("something", "is not a Stable Diffusion 1.x checkpoint"),
     ] {
         save(&path, &Tensors::from([(name.to_owned(), tensor.clone())]), &[]);
         let error = refusal(&options());

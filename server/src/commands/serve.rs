@@ -97,8 +97,8 @@ pub(crate) struct ServeArgs {
     /// Largest adapter strength in requests, either sign
     #[arg(long, value_name = "N", env = "ADIRE_MAX_STRENGTH", default_value_t = 5.0, value_parser = model_args::strength_limit)]
     max_strength: f64,
-    /// Images that are computed together, 1 to 16: those of one generation, or of several that wait, if their size, steps,
-    /// sampler and adapters are the same. Without it 4 on a GPU with kernels of its own (feature `cuda`), else 1
+    /// Batch size, 1 to 16: queued images with the same size, steps, sampler and adapters are computed together [default: 4 on a
+    /// GPU with the feature `cuda`, otherwise 1]
     #[arg(long, value_name = "N", env = "ADIRE_BATCH", value_parser = clap::value_parser!(u8).range(1..=16))]
     batch: Option<u8>,
     /// Log format; RUST_LOG sets the level

@@ -73,7 +73,7 @@ impl SingleFile {
         }
     }
 
-    /// Why this is no Stable Diffusion 1.x checkpoint, if it is none.
+    /// Why this is not a Stable Diffusion 1.x checkpoint, if it is not.
     fn refusal(&self) -> Option<String> {
         let names = self.file.names();
         let any = |prefixes: &[&str]| names.iter().any(|name| prefixes.iter().any(|p| name.starts_with(p)));
@@ -111,7 +111,7 @@ impl SingleFile {
             let example = names.first().map(|name| name.chars().take(100).collect::<String>());
             let example = example.map(|name| format!(" (it holds, for example, {name})")).unwrap_or_default();
             return Some(format!(
-                "is no Stable Diffusion 1.x checkpoint: no tensor is named {UNET}…{example}."
+                "is not a Stable Diffusion 1.x checkpoint: no tensor is named {UNET}…{example}."
             ));
         };
         Some(format!("is {family}, not Stable Diffusion 1.x."))

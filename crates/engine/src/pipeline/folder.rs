@@ -156,7 +156,7 @@ fn check_index(folder: &Path) -> Result<()> {
         let Some(class) = class else {
             return Err(EngineError::model(
                 &path,
-                format!("names no {part}; this is no Stable Diffusion 1.x model."),
+                format!("names no {part}; this is not a Stable Diffusion 1.x model."),
             ));
         };
         // Older folders name CLIPTokenizerFast or the like; the files are the same.

@@ -92,5 +92,5 @@ pub(super) fn plain_spec(pipeline: &Pipeline, what: &str, prompt: &str, seed: u6
     let request =
         GenerationRequest { prompt: prompt.to_owned(), seed: Some(seed), ..GenerationRequest::default() };
     let spec = request.validate(&info.limits, &info.defaults, seed);
-    spec.map_err(|error| EngineError::Request(format!("the {what} Invalid prompt “{prompt}”: {error}")))
+    spec.map_err(|error| EngineError::Request(format!("the {what} “{prompt}” is invalid: {error}")))
 }

@@ -188,17 +188,18 @@ fn measure(measure: AlertMeasure, rows: &[Observed], above: f64) -> (Option<f64>
 
 fn sentence(rule: &Rule, found: &Finding, value: f64) -> String {
     let show = |value: f64| rule.measure.show(value);
-    let what = match rule.measure {
-        AlertMeasure::FailedShare => "Failed generations",
-        AlertMeasure::CancelledShare => "Cancelled generations",
-        AlertMeasure::SecondsP95 => "95% of generation times",
-        AlertMeasure::WaitP95 => "95% of queue waits",
+    let count = found.count;
+    let generations = if count == 1 { "1 generation".to_owned() } else { format!("{count} generations") };
+    let (what, among) = match rule.measure {
+        AlertMeasure::FailedShare => ("Failed generations", format!("of {count}")),
+        AlertMeasure::CancelledShare => ("Cancelled generations", format!("of {count}")),
+        AlertMeasure::SecondsP95 => ("p95 generation time", format!("over {generations}")),
+        AlertMeasure::WaitP95 => ("p95 queue wait", format!("over {generations}")),
     };
     let of = found.version.as_ref().map(|version| format!(" of {version}")).unwrap_or_default();
     format!(
-        "{what}{of}: {} of {} in the last {} min; the limit is {}.",
+        "{what}{of}: {} {among} in the last {} min; the limit is {}.",
         show(value),
-        found.count,
         rule.window_minutes,
         show(rule.above)
     )
