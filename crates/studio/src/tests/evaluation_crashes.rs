@@ -40,8 +40,9 @@ async fn prepare(studio: &Studio, data: &Path) {
 async fn process() {
     let Some((data, database)) = killed::place() else { return };
     let studio = open_at(&data, database.as_deref()).await.unwrap();
-    println!("ready");
     prepare(&studio, &data).await;
+    // From here on: on a busy machine no life would come to its first evaluation otherwise.
+    println!("ready");
     loop {
         let known = studio.evaluations(None).await.unwrap();
         let open = known.iter().find(|record| !record.state.is_final()).map(|record| record.id.clone());
