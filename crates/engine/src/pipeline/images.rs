@@ -81,7 +81,7 @@ impl Pipeline {
         let batch = Batch::new(specs, contexts)?;
         let together = batch.len();
         for image in 0..together {
-            // Whoever wants none of it says so at the first step.
+            // A break here counts from the first step on.
             let _ = on_update(image, ImageUpdate::Begun { together });
         }
         let (latents, ended) = {
